@@ -1,0 +1,57 @@
+package check
+
+import "time"
+
+// Check is one thing to measure: a probe, how to judge it and how often to try.
+type Check struct {
+	ID     string // unique in a run: the name, with [values] when it came from `each`
+	Name   string
+	Kind   string
+	Target string // as people read it, already masked
+	Tags   []string
+	Labels map[string]string
+
+	Interval time.Duration // between two runs in a loop
+	Timeout  time.Duration // of one attempt
+	Retry    Retry
+	Optional bool // its verdict never fails the run
+
+	File string // where it is defined; empty on the command line
+	Line int
+
+	Probe        Probe
+	Expectations []Expectation // the kind's defaults first, then the user's
+	FactList     []Fact        // the kind's declarations and the common ones
+	Mask         *Mask         // hides the check's secrets; nil hides nothing
+}
+
+// Retry tells how often a failed attempt is tried again. A result that needed
+// more than one attempt is flaky and says so.
+type Retry struct {
+	Attempts int           // all together; 1 means no retry
+	Wait     time.Duration // before the second attempt
+	Factor   float64       // by which the wait grows; 1 keeps it
+	MaxWait  time.Duration // where the growth ends
+}
+
+// Delay returns the wait before attempt n+1, where n counts the attempts made.
+func (r Retry) Delay(n int) time.Duration {
+	wait := float64(r.Wait)
+	for range n - 1 {
+		wait *= max(r.Factor, 1)
+		if r.MaxWait > 0 && wait >= float64(r.MaxWait) {
+			return r.MaxWait
+		}
+	}
+	return time.Duration(wait)
+}
+
+// fact returns the declaration of the named fact.
+func (c *Check) fact(name string) Fact {
+	for _, f := range c.FactList {
+		if f.Name == name {
+			return f
+		}
+	}
+	return Fact{Name: name}
+}

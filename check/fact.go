@@ -1,0 +1,127 @@
+package check
+
+import (
+	"slices"
+	"time"
+)
+
+// Type is the type of a fact's values.
+type Type uint8
+
+// The fact types, with the Go type that a [Facts] value must have.
+const (
+	Bool     Type = iota // bool
+	Int                  // int
+	Float                // float64
+	String               // string
+	Duration             // time.Duration
+	Time                 // time.Time
+	Strings              // []string
+	Map                  // map[string]string
+	Any                  // whatever encoding/json decodes to
+)
+
+var typeNames = [...]string{"bool", "int", "float", "string", "duration", "time", "list", "map", "any"}
+
+// String returns the type's name as documentation shows it.
+func (t Type) String() string { return typeNames[t] }
+
+// Accepts reports whether v is a value of the type.
+func (t Type) Accepts(v any) bool {
+	switch v.(type) {
+	case bool:
+		return t == Bool || t == Any
+	case int:
+		return t == Int || t == Any
+	case float64:
+		return t == Float || t == Any
+	case string:
+		return t == String || t == Any
+	case time.Duration:
+		return t == Duration
+	case time.Time:
+		return t == Time
+	case []string:
+		return t == Strings
+	case map[string]string:
+		return t == Map
+	default:
+		return t == Any
+	}
+}
+
+// Fact declares one thing that a kind observes. The declarations type the
+// expectations and fill the JSON schema, `sonde kinds` and the docs.
+type Fact struct {
+	Name string // dotted lower case, such as cert.expires_in
+	Type Type
+	Unit string // for numbers: "bytes", "ratio", "hops"; empty for a plain number
+	Doc  string // one line, lower case, no full stop
+	// Code is the reason's code when an expectation about the fact fails;
+	// empty means expect.<name>.
+	Code Code
+	// Hidden facts can be expected but are left out of results, because they
+	// are large (a body).
+	Hidden bool
+}
+
+// Facts holds the values of observed facts by name. A fact that was not
+// observed is absent.
+type Facts map[string]any
+
+// CommonFacts returns the facts that every kind has.
+func CommonFacts() []Fact {
+	facts := []Fact{
+		{Name: "latency", Type: Duration, Doc: "time from the start of the probe to its end, without queueing"},
+		{Name: "error", Type: String, Doc: "reason code of what stopped the probe, '' when nothing did"},
+	}
+	for _, name := range PhaseNames() {
+		facts = append(facts, Fact{Name: "phase." + name, Type: Duration, Doc: "time of the phase " + name})
+	}
+	return facts
+}
+
+// Phase names, in the order of a probe's journey.
+const (
+	PhaseResolve  = "resolve"  // name to addresses
+	PhaseConnect  = "connect"  // transport connection, with the proxy's part
+	PhaseTLS      = "tls"      // TLS handshake
+	PhaseSend     = "send"     // writing the request
+	PhaseWait     = "wait"     // from the request's end to the first byte of the answer
+	PhaseTransfer = "transfer" // from the first byte of the answer to its last
+)
+
+// PhaseNames returns all phase names in the order of a probe's journey.
+func PhaseNames() []string {
+	return []string{PhaseResolve, PhaseConnect, PhaseTLS, PhaseSend, PhaseWait, PhaseTransfer}
+}
+
+// Phase is the time that one part of a probe took.
+type Phase struct {
+	Name     string
+	Duration time.Duration
+}
+
+// Phases lists the phases that took place, in order.
+type Phases []Phase
+
+// Add adds d to the phase's time, so that a phase that happens twice (a
+// redirect connects again) is shown once with the sum.
+func (p *Phases) Add(name string, d time.Duration) {
+	i := slices.IndexFunc(*p, func(ph Phase) bool { return ph.Name == name })
+	if i < 0 {
+		*p = append(*p, Phase{Name: name, Duration: d})
+		return
+	}
+	(*p)[i].Duration += d
+}
+
+// Get returns the phase's time and whether it took place.
+func (p Phases) Get(name string) (time.Duration, bool) {
+	for _, ph := range p {
+		if ph.Name == name {
+			return ph.Duration, true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,116 @@
+package check
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+)
+
+// wire is the JSON form of a Result, a contract with a schema number.
+type wire struct {
+	Origin    string            `json:"origin,omitempty"`
+	Seq       uint64            `json:"seq,omitempty"`
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	Kind      string            `json:"kind"`
+	Target    string            `json:"target"`
+	Verdict   Verdict           `json:"verdict"`
+	Reason    *Reason           `json:"reason,omitempty"`
+	Optional  bool              `json:"optional,omitempty"`
+	Scheduled *time.Time        `json:"scheduled,omitempty"`
+	Started   time.Time         `json:"started"`
+	Latency   float64           `json:"latency_seconds"`
+	Queued    float64           `json:"queued_seconds"`
+	Missed    int               `json:"missed,omitempty"`
+	Attempts  int               `json:"attempts"`
+	Flaky     bool              `json:"flaky"`
+	Failed    []Reason          `json:"failed_attempts,omitempty"`
+	Phases    map[string]any    `json:"phases"`
+	Facts     map[string]any    `json:"facts"`
+	Findings  []Finding         `json:"findings"`
+	Reproduce string            `json:"reproduce,omitempty"`
+	Tags      []string          `json:"tags"`
+	Labels    map[string]string `json:"labels"`
+	File      string            `json:"file,omitempty"`
+	Line      int               `json:"line,omitempty"`
+}
+
+// MarshalJSON writes the result in the form that DESIGN calls the JSON
+// contract: snake case, durations in seconds with the unit in the name, dotted
+// facts as nested objects.
+func (r Result) MarshalJSON() ([]byte, error) {
+	w := wire{
+		Origin: r.Origin, Seq: r.Seq, ID: r.ID, Name: r.Name, Kind: r.Kind, Target: r.Target,
+		Verdict: r.Verdict, Optional: r.Optional, Started: r.Started.UTC(),
+		Latency: seconds(r.Latency), Queued: seconds(r.Queued), Missed: r.Missed,
+		Attempts: r.Attempts, Flaky: r.Flaky, Failed: r.Failed,
+		Phases: make(map[string]any, len(r.Phases)), Facts: nest(r.Facts),
+		Findings: make([]Finding, len(r.Findings)), Reproduce: r.Reproduce,
+		Tags: r.Tags, Labels: r.Labels, File: r.File, Line: r.Line,
+	}
+	if !r.Reason.IsZero() {
+		w.Reason = &r.Reason
+	}
+	if !r.Scheduled.IsZero() {
+		t := r.Scheduled.UTC()
+		w.Scheduled = &t
+	}
+	for _, p := range r.Phases {
+		w.Phases[p.Name+"_seconds"] = seconds(p.Duration)
+	}
+	for i, f := range r.Findings {
+		f.Got = flat(f.Got)
+		w.Findings[i] = f
+	}
+	if w.Tags == nil {
+		w.Tags = []string{}
+	}
+	if w.Labels == nil {
+		w.Labels = map[string]string{}
+	}
+	return json.Marshal(w)
+}
+
+func seconds(d time.Duration) float64 { return d.Seconds() }
+
+// flat gives durations their unit and keeps the names dotted, as the user
+// wrote them.
+func flat(facts map[string]any) map[string]any {
+	out := make(map[string]any, len(facts))
+	for name, v := range facts {
+		name, v = wireValue(name, v)
+		out[name] = v
+	}
+	return out
+}
+
+// nest turns {"cert.issuer": x} into {"cert": {"issuer": x}}.
+func nest(facts Facts) map[string]any {
+	out := make(map[string]any, len(facts))
+	for name, v := range facts {
+		name, v = wireValue(name, v)
+		parts := strings.Split(name, ".")
+		at := out
+		for _, p := range parts[:len(parts)-1] {
+			inner, ok := at[p].(map[string]any)
+			if !ok {
+				inner = make(map[string]any)
+				at[p] = inner
+			}
+			at = inner
+		}
+		at[parts[len(parts)-1]] = v
+	}
+	return out
+}
+
+func wireValue(name string, v any) (string, any) {
+	switch v := v.(type) {
+	case time.Duration:
+		return name + "_seconds", seconds(v)
+	case time.Time:
+		return name, v.UTC().Format(time.RFC3339)
+	default:
+		return name, v
+	}
+}

@@ -1,0 +1,117 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind is one kind of probe: its facts, its options and how to build it. A
+// kind is a value; package probes registers them and hands them around.
+type Kind struct {
+	Name string // the key in the file: http, tcp, dns, icmp
+	Doc  string // one line, lower case, no full stop
+	// Schemes are those of targets on the command line that mean this kind.
+	Schemes []string
+	Facts   []Fact
+	// New returns the kind's options, a pointer to a struct that holds the
+	// defaults. Its exported fields carry tags: `yaml:"name"`, `doc:"..."`, and
+	// where they apply `enum:"a,b"`, `secret:"true"` (the value is masked),
+	// `path:"true"` (a file name, relative to the file that names it),
+	// `address:"true"` (where the probe goes; host and port stay readable even
+	// when they come from a variable) and `required:"true"`. Field types are
+	// string, bool, int, float64, time.Duration, [Size], *regexp.Regexp,
+	// slices and map[string]string of these, structs and pointers to structs.
+	New func() Options
+}
+
+// AllFacts returns the kind's facts and the common ones.
+func (k Kind) AllFacts() []Fact { return append(CommonFacts(), k.Facts...) }
+
+// Options are the decoded options of one check.
+type Options interface {
+	// Build validates the options and makes the probe. Its errors are
+	// *[OptionError]s, joined when there are several. It opens no connection
+	// but may read the files that the options name.
+	Build(Setup) (Plan, error)
+}
+
+// Targeter is implemented by options that can be given as one target on the
+// command line.
+type Targeter interface {
+	// SetTarget fills the options from a target such as
+	// "https://example.com/" or a bare host name.
+	SetTarget(target string) error
+}
+
+// Setup is what a kind may know of its surroundings when it builds a probe.
+type Setup struct {
+	// Needs reports whether an expectation names the fact, so that a probe can
+	// save the cost of facts that nobody asked for. Never nil.
+	Needs func(fact string) bool
+	// Getenv looks up an environment variable. Never nil.
+	Getenv func(name string) string
+	// Version of sonde, for the User-Agent.
+	Version string
+}
+
+// Plan is a built check of some kind.
+type Plan struct {
+	Probe  Probe
+	Target string // as people read it: a URL or host:port
+	// Defaults are expectations that hold unless the user mentions one of
+	// their facts.
+	Defaults []Default
+	// Secrets are values that must not appear in any output, beyond those of
+	// fields tagged secret: an Authorization header, a URL's password.
+	Secrets []string
+}
+
+// Default is an expectation that a kind brings along.
+type Default struct {
+	Expect string
+	// WhenSeen makes it count only when its facts were observed.
+	WhenSeen bool
+}
+
+// OptionError is a wrong option. Its path names the option inside the kind's
+// block ("tls.min_version", "steps[1].expect"); empty means the whole block.
+type OptionError struct {
+	Option string
+	Err    error
+}
+
+// Error returns the option and what is wrong with it.
+func (e *OptionError) Error() string {
+	if e.Option == "" {
+		return e.Err.Error()
+	}
+	return e.Option + ": " + e.Err.Error()
+}
+
+// Unwrap returns what is wrong without the option.
+func (e *OptionError) Unwrap() error { return e.Err }
+
+// OptionErrorf makes an OptionError.
+func OptionErrorf(option, format string, args ...any) error {
+	return &OptionError{Option: option, Err: fmt.Errorf(format, args...)}
+}
+
+// OptionErrors flattens what Build returned into its parts; an error that is
+// no OptionError becomes one of the whole block.
+func OptionErrors(err error) []*OptionError {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []*OptionError
+		for _, e := range joined.Unwrap() {
+			all = append(all, OptionErrors(e)...)
+		}
+		return all
+	}
+	var oe *OptionError
+	if errors.As(err, &oe) {
+		return []*OptionError{oe}
+	}
+	return []*OptionError{{Err: err}}
+}
