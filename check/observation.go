@@ -27,9 +27,10 @@ type Observation struct {
 	// nobody wants. When an expectation about such a fact fails, this is the
 	// result's reason.
 	Because map[string]Reason
-	// Reproduce is one shell line that shows a person the same thing, such as
-	// a curl or dig command; empty when there is none.
-	Reproduce string
+	// Reproduce returns one shell line that shows a person the same thing, such
+	// as a curl or dig command. Nil when there is none. It is called only for a
+	// result that is not up, so a probe does not pay for it otherwise.
+	Reproduce func() string
 }
 
 // Set records a fact's value.

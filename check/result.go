@@ -61,7 +61,10 @@ func (c *Check) Result(o *Observation, j Judgement) Result {
 		Tags: c.Tags, Labels: c.Labels, File: c.File, Line: c.Line, Optional: c.Optional,
 		Verdict: j.Verdict, Reason: c.maskReason(j.Reason),
 		Latency: o.Latency, Phases: o.Phases, Facts: make(Facts, len(o.Facts)),
-		Attempts: 1, Reproduce: c.Mask.String(o.Reproduce),
+		Attempts: 1,
+	}
+	if o.Reproduce != nil && j.Verdict != Up {
+		r.Reproduce = c.Mask.String(o.Reproduce())
 	}
 	for name, v := range o.Facts {
 		if !c.fact(name).Hidden {
