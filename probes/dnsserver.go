@@ -31,8 +31,8 @@ const (
 	dotPort = 853
 )
 
-// parseNameserver reads IP[:port], tcp://IP[:port] or tls://IP[:port].
-func parseNameserver(text string) (*nameserver, error) {
+// parseServer reads IP[:port], tcp://IP[:port] or tls://IP[:port].
+func parseServer(text string) (*nameserver, error) {
 	s := &nameserver{transport: "udp"}
 	rest := text
 	if scheme, after, ok := strings.Cut(text, "://"); ok {

@@ -76,23 +76,16 @@ func asciiName(name string) (string, error) {
 	return ascii, nil
 }
 
-// only keeps the addresses of the wanted family. None left is an error.
-func only(family string, addrs []netip.Addr, host string) ([]netip.Addr, *check.Reason) {
-	kept := addrs
-	switch family {
-	case "4":
-		kept = keep(addrs, func(ip netip.Addr) bool { return ip.Unmap().Is4() })
-	case "6":
-		kept = keep(addrs, func(ip netip.Addr) bool { return !ip.Unmap().Is4() })
+// only keeps the addresses of the family, 0 being any. None left is an error.
+func only(family uint8, addrs []netip.Addr, host string) ([]netip.Addr, *check.Reason) {
+	if family == 0 {
+		return addrs, nil
 	}
+	kept := slices.DeleteFunc(slices.Clone(addrs), func(ip netip.Addr) bool { return familyOf(ip) != family })
 	if len(kept) == 0 {
-		return nil, &check.Reason{Code: check.DNSNoData, Message: fmt.Sprintf("%s has no IPv%s address", host, family)}
+		return nil, &check.Reason{Code: check.DNSNoData, Message: fmt.Sprintf("%s has no IPv%d address", host, family)}
 	}
 	return kept, nil
-}
-
-func keep(addrs []netip.Addr, wanted func(netip.Addr) bool) []netip.Addr {
-	return slices.DeleteFunc(slices.Clone(addrs), func(ip netip.Addr) bool { return !wanted(ip) })
 }
 
 // lookup is the resolving of one host name.
@@ -142,13 +135,10 @@ func (l *lookup) library(ctx context.Context, name string) ([]netip.Addr, string
 	if strings.Contains(name, ".") && !l.route.search {
 		asked = dns.Fqdn(name)
 	}
-	network := "ip"
-	if l.route.family == "4" || l.route.family == "6" {
-		network += l.route.family
-	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, network, asked)
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", asked)
 	if err == nil {
-		return addrs, name, nil
+		addrs, reason := only(l.route.family, addrs, name)
+		return addrs, name, reason
 	}
 	var de *net.DNSError
 	reason := cause(err, check.LocalResolver)
@@ -166,9 +156,9 @@ const resolutionDelay = 50 * time.Millisecond
 // name asks for the addresses of one absolute name.
 func (l *lookup) name(ctx context.Context, config *resolvConf, name string) ([]netip.Addr, *check.Reason) {
 	switch l.route.family {
-	case "4":
+	case 4:
 		return l.records(ctx, config, name, dns.TypeA)
-	case "6":
+	case 6:
 		return l.records(ctx, config, name, dns.TypeAAAA)
 	}
 	type outcome struct {

@@ -73,7 +73,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 
 func mustServer(t *testing.T, text string) *nameserver {
 	t.Helper()
-	s, err := parseNameserver(text)
+	s, err := parseServer(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,11 +115,11 @@ func TestResolve(t *testing.T) {
 		{name: "both families", host: "web.example.test", want: []string{"2001:db8::1", "192.0.2.1", "192.0.2.2"}},
 		{name: "case does not matter", host: "Web.Example.TEST", want: []string{"2001:db8::1", "192.0.2.1", "192.0.2.2"}},
 		{name: "final dot", host: "four.example.test.", want: []string{"192.0.2.4"}},
-		{name: "alias", host: "www.example.test", router: router{family: "4"}, want: []string{"192.0.2.1", "192.0.2.2"}},
-		{name: "IPv6 only", host: "web.example.test", router: router{family: "6"}, want: []string{"2001:db8::1"}},
-		{name: "no IPv6", host: "four.example.test", router: router{family: "any"}, want: []string{"192.0.2.4"}},
+		{name: "alias", host: "www.example.test", router: router{family: 4}, want: []string{"192.0.2.1", "192.0.2.2"}},
+		{name: "IPv6 only", host: "web.example.test", router: router{family: 6}, want: []string{"2001:db8::1"}},
+		{name: "no IPv6", host: "four.example.test", router: router{family: 0}, want: []string{"192.0.2.4"}},
 		{name: "no IPv4", host: "six.example.test", want: []string{"2001:db8::6"}},
-		{name: "wrong family", host: "four.example.test", router: router{family: "6"}, code: check.DNSNoData},
+		{name: "wrong family", host: "four.example.test", router: router{family: 6}, code: check.DNSNoData},
 		{name: "underscore", host: "_sip.example.test", want: []string{"192.0.2.5"}},
 		{name: "international", host: "Bücher.example.test", want: []string{"192.0.2.6"}, found: "xn--bcher-kva.example.test"},
 		{name: "no such name", host: "none.example.test", code: check.DNSNXDomain},
@@ -132,13 +132,13 @@ func TestResolve(t *testing.T) {
 		{name: "single label", host: "db", want: []string{"192.0.2.7"}, found: "db.corp.test"},
 		{name: "hosts file", host: "fixed.test", want: []string{"192.0.2.99", "2001:db8::99"}},
 		{name: "hosts file, any case", host: "FIXED", want: []string{"192.0.2.99"}},
-		{name: "hosts file, family", host: "fixed.test", router: router{family: "6"}, want: []string{"2001:db8::99"}},
+		{name: "hosts file, family", host: "fixed.test", router: router{family: 6}, want: []string{"2001:db8::99"}},
 		{name: "localhost", host: "localhost", want: []string{"127.0.0.1", "::1"}},
 		{name: "below localhost", host: "a.localhost", want: []string{"127.0.0.1", "::1"}},
 		{name: "IP literal", host: "192.0.2.50", want: []string{"192.0.2.50"}},
 		{name: "IPv6 literal", host: "[2001:db8::50]", want: []string{"2001:db8::50"}},
 		{name: "zone", host: "fe80::1%lo", want: []string{"fe80::1%lo"}},
-		{name: "literal of the wrong family", host: "192.0.2.50", router: router{family: "6"}, code: check.DNSNoData},
+		{name: "literal of the wrong family", host: "192.0.2.50", router: router{family: 6}, code: check.DNSNoData},
 		{name: "pinned", host: "none.test", router: router{address: netip.MustParseAddr("192.0.2.9")}, want: []string{"192.0.2.9"}},
 		{name: "own resolver", host: "four.example.test", router: router{resolver: mustServer(t, server.Addr())}, want: []string{"192.0.2.4"}},
 		{name: "own resolver over TCP", host: "four.example.test", router: router{resolver: mustServer(t, "tcp://"+server.Addr())}, want: []string{"192.0.2.4"}},
@@ -359,7 +359,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestParseNameserver(t *testing.T) {
+func TestParseServer(t *testing.T) {
 	tests := []struct{ text, want string }{
 		{"192.0.2.1", "udp 192.0.2.1:53"},
 		{"192.0.2.1:5353", "udp 192.0.2.1:5353"},
@@ -374,11 +374,11 @@ func TestParseNameserver(t *testing.T) {
 	}
 	for _, tt := range tests {
 		got := "error"
-		if s, err := parseNameserver(tt.text); err == nil {
+		if s, err := parseServer(tt.text); err == nil {
 			got = s.transport + " " + s.String()
 		}
 		if got != tt.want {
-			t.Errorf("parseNameserver(%q) = %s, want %s", tt.text, got, tt.want)
+			t.Errorf("parseServer(%q) = %s, want %s", tt.text, got, tt.want)
 		}
 	}
 }
