@@ -187,6 +187,9 @@ func (m message) records(visit func(section, dns.RR) error) error {
 				return malformed("the header counts more records than there are")
 			}
 			rr, end, err := dns.UnpackRR(m, off)
+			if err != nil && s == sectionAdditional {
+				rr, end, err = m.bareOPT(off, err)
+			}
 			if err != nil {
 				return malformed("record %d of section %d cannot be read: %v", i+1, s, err)
 			}
@@ -197,6 +200,24 @@ func (m message) records(visit func(section, dns.RR) error) error {
 		}
 	}
 	return nil
+}
+
+// bareOPT reads the EDNS record at off without its options, because a server's
+// unreadable options say nothing about its answer. It returns err when there is
+// no such record.
+func (m message) bareOPT(off int, err error) (dns.RR, int, error) {
+	const fixed = 11 // root name, type, class, TTL, length
+	if off+fixed > len(m) || m[off] != 0 || binary.BigEndian.Uint16(m[off+1:]) != dns.TypeOPT {
+		return nil, off, err
+	}
+	end := off + fixed + int(binary.BigEndian.Uint16(m[off+9:]))
+	if end > len(m) {
+		return nil, off, err
+	}
+	return &dns.OPT{Hdr: dns.RR_Header{
+		Name: ".", Rrtype: dns.TypeOPT,
+		Class: binary.BigEndian.Uint16(m[off+3:]), Ttl: binary.BigEndian.Uint32(m[off+5:]),
+	}}, end, nil
 }
 
 // maxChain is how many CNAME records in a row are followed, as in BIND.

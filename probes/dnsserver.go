@@ -130,6 +130,7 @@ var datagrams = sync.Pool{New: func() any { return new([maxDatagram]byte) }}
 // datagram sends the question over a connected UDP socket and waits for the
 // answer. Messages that are no answer to it are counted and passed over.
 func (x *exchange) datagram(ctx context.Context, conn net.Conn, q *question, until time.Time) error {
+	x.sent, x.first, x.last, x.answer = time.Time{}, time.Time{}, time.Time{}, nil
 	defer interrupt(ctx, conn)()
 	id := newID()
 	query := append(make([]byte, 0, 320), q.packed...)
@@ -181,6 +182,7 @@ func (x *exchange) datagram(ctx context.Context, conn net.Conn, q *question, unt
 // stream sends the question over a TCP or TLS connection and reads the answer
 // (RFC 7766 section 8: two bytes of length, then the message).
 func (x *exchange) stream(ctx context.Context, conn net.Conn, q *question, until time.Time) error {
+	x.sent, x.first, x.last, x.answer = time.Time{}, time.Time{}, time.Time{}, nil
 	defer interrupt(ctx, conn)()
 	if err := conn.SetDeadline(until); err != nil {
 		return err
