@@ -84,6 +84,6 @@ func httpFacts() []check.Fact {
 		{Name: "redirect_chain", Type: check.Strings, Doc: "URLs that redirected, in order"},
 		{Name: "proxy", Type: check.String, Doc: "proxy that was used, '' for none"},
 	}
-	facts = append(facts, routeFacts()...)
+	facts = append(facts, connectFacts()...)
 	return append(facts, tlsFacts()...)
 }

@@ -74,17 +74,18 @@ func (h *httpHead) bodyless(method string) bool {
 // http1 reads one HTTP/1 response from a connection. It is strict where
 // leniency lets two readers see two different messages (RFC 9112, section 11).
 type http1 struct {
-	conn net.Conn
-	buf  []byte // storage, grows up to maxHeadBytes
-	r, w int    // unread bytes are buf[r:w]
-	err  error  // what ended reading
+	conn   net.Conn
+	buf    []byte // storage, grows up to maxHeadBytes
+	r, w   int    // unread bytes are buf[r:w]
+	tunnel bool   // a request for a tunnel, which stays open
+	err    error  // what ended reading
 }
 
 var http1Buffers = sync.Pool{New: func() any { return &http1{buf: make([]byte, 4<<10)} }}
 
 func newHTTP1(conn net.Conn) *http1 {
 	h := http1Buffers.Get().(*http1)
-	h.conn, h.r, h.w, h.err = conn, 0, 0, nil
+	h.conn, h.r, h.w, h.err, h.tunnel = conn, 0, 0, nil, false
 	return h
 }
 
@@ -137,7 +138,10 @@ func (h *http1) send(m *httpMessage) error {
 		b = append(append(b, "\r\n"...), f.name...)
 		b = append(append(b, ": "...), f.value...)
 	}
-	b = append(b, "\r\nConnection: close\r\n\r\n"...)
+	if !h.tunnel {
+		b = append(b, "\r\nConnection: close"...)
+	}
+	b = append(b, "\r\n\r\n"...)
 	rest := m.body
 	if len(rest) <= 16<<10 {
 		b, rest = append(b, rest...), nil
@@ -192,7 +196,7 @@ func (h *http1) rawHead() ([]byte, error) {
 	for scanned := 0; ; {
 		unread := h.buf[h.r:h.w]
 		if !plausible(unread) {
-			return nil, malformed("not an HTTP response: %s", quote(unread))
+			return nil, malformed("not an HTTP response: %s", excerpt(unread))
 		}
 		if n := headEnd(unread, scanned); n > 0 && n <= maxHeadBytes {
 			h.r += n
@@ -257,7 +261,7 @@ func parseStatusLine(line string) (*httpHead, error) {
 	version, rest, _ := strings.Cut(line, " ")
 	code, reason, _ := strings.Cut(rest, " ")
 	if version != "HTTP/1.1" && version != "HTTP/1.0" || len(code) != 3 || !allDigits(code) || code[0] == '0' {
-		return nil, malformed("bad status line: %s", quote([]byte(line)))
+		return nil, malformed("bad status line: %s", excerpt([]byte(line)))
 	}
 	status := int(code[0]-'0')*100 + int(code[1]-'0')*10 + int(code[2]-'0')
 	return &httpHead{version: version[len("HTTP/"):], status: status, reason: reason}, nil
@@ -277,7 +281,7 @@ func parseFields(text string) ([]field, error) {
 		}
 		if line[0] == ' ' || line[0] == '\t' { // obsolete line folding
 			if len(fields) == 0 {
-				return nil, malformed("bad header line: %s", quote([]byte(line)))
+				return nil, malformed("bad header line: %s", excerpt([]byte(line)))
 			}
 			last := &fields[len(fields)-1]
 			last.value = strings.TrimSpace(last.value + " " + cleanValue(line))
@@ -285,7 +289,7 @@ func parseFields(text string) ([]field, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || !isToken(name) {
-			return nil, malformed("bad header line: %s", quote([]byte(line)))
+			return nil, malformed("bad header line: %s", excerpt([]byte(line)))
 		}
 		fields = append(fields, field{strings.ToLower(name), cleanValue(value)})
 	}
@@ -352,7 +356,7 @@ func framing(head *httpHead) (length int64, chunked bool, err error) {
 		switch f.name {
 		case "transfer-encoding":
 			if chunked || head.version == "1.0" || !strings.EqualFold(f.value, "chunked") {
-				return 0, false, malformed("transfer-encoding %s is not supported here", quote([]byte(f.value)))
+				return 0, false, malformed("transfer-encoding %s is not supported here", excerpt([]byte(f.value)))
 			}
 			chunked = true
 		case "content-length":
@@ -377,7 +381,7 @@ func framing(head *httpHead) (length int64, chunked bool, err error) {
 func parseLength(s string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || !allDigits(s) {
-		return 0, malformed("bad content-length %s", quote([]byte(s)))
+		return 0, malformed("bad content-length %s", excerpt([]byte(s)))
 	}
 	return n, nil
 }

@@ -98,7 +98,7 @@ func (c *chunkedReader) next() error {
 			return err
 		}
 		if len(line) != 0 {
-			return malformed("chunk data is longer than its size: %s", quote(line))
+			return malformed("chunk data is longer than its size: %s", excerpt(line))
 		}
 	}
 	line, err := c.line()
@@ -121,7 +121,7 @@ func parseChunkSize(line []byte) (int64, error) {
 	size = bytes.TrimRight(size, " \t")
 	n, err := strconv.ParseUint(string(size), 16, 63)
 	if err != nil || len(size) > 16 || !isHex(size[0]) {
-		return 0, malformed("bad chunk size %s", quote(line))
+		return 0, malformed("bad chunk size %s", excerpt(line))
 	}
 	return int64(n), nil
 }
@@ -152,7 +152,7 @@ func (c *chunkedReader) line() ([]byte, error) {
 		unread := h.buf[h.r:h.w]
 		if i := bytes.IndexByte(unread, '\n'); i >= 0 {
 			if i == 0 || unread[i-1] != '\r' {
-				return nil, malformed("a chunk's line does not end in CRLF: %s", quote(unread[:i]))
+				return nil, malformed("a chunk's line does not end in CRLF: %s", excerpt(unread[:i]))
 			}
 			h.r += i + 1
 			return unread[:i-1], c.pay(i + 1)

@@ -47,10 +47,10 @@ type http2Conn struct {
 	head  *httpHead
 	ended bool // the peer has ended the stream
 
-	rest         []byte // of the DATA frame being read, valid until the next frame
-	got, want    int64  // bytes of the body; want -1: not announced
-	unacked      int64  // bytes read and not yet given back to the peer's window
-	goAway       string // why the peer ends the connection; empty: it does not
+	rest      []byte // of the DATA frame being read, valid until the next frame
+	got, want int64  // bytes of the body; want -1: not announced
+	unacked   int64  // bytes read and not yet given back to the peer's window
+	goAway    string // why the peer ends the connection; empty: it does not
 }
 
 func newHTTP2(conn net.Conn) *http2Conn {
@@ -245,13 +245,13 @@ func (c *http2Conn) checkGreeting() error {
 	start, err := c.in.Peek(9)
 	if err != nil {
 		if len(start) > 0 && ended(err) {
-			return malformed("not HTTP/2: %s", quote(start))
+			return malformed("not HTTP/2: %s", excerpt(start))
 		}
 		return err
 	}
 	if start[3] != byte(http2.FrameSettings) || start[4] != 0 || start[0] != 0 {
 		said, _ := c.in.Peek(c.in.Buffered())
-		return malformed("not HTTP/2: %s", quote(said))
+		return malformed("not HTTP/2: %s", excerpt(said))
 	}
 	c.greeted = true
 	return nil
@@ -292,7 +292,7 @@ func (c *http2Conn) onHeaders(f *http2.MetaHeadersFrame) error {
 	}
 	status, err := strconv.Atoi(f.PseudoValue("status"))
 	if err != nil || status < 100 || status > 999 {
-		return malformed("bad HTTP/2 status %s", quote([]byte(f.PseudoValue("status"))))
+		return malformed("bad HTTP/2 status %s", excerpt([]byte(f.PseudoValue("status"))))
 	}
 	if status < 200 {
 		if c.interim++; c.interim > maxInterim || f.StreamEnded() {
@@ -373,7 +373,7 @@ func (c *http2Conn) onWindow(f *http2.WindowUpdateFrame) error {
 func (c *http2Conn) onGoAway(f *http2.GoAwayFrame) error {
 	c.goAway = "the server ended the HTTP/2 connection: " + f.ErrCode.String()
 	if debug := strings.TrimSpace(string(f.DebugData())); debug != "" {
-		c.goAway += " " + quote([]byte(debug))
+		c.goAway += " " + excerpt([]byte(debug))
 	}
 	if f.ErrCode == http2.ErrCodeNo && f.LastStreamID >= h2Stream {
 		return nil

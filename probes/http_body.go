@@ -2,10 +2,9 @@ package probes
 
 import (
 	"bufio"
-	"compress/gzip"
 	"compress/flate"
+	"compress/gzip"
 	"compress/zlib"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,7 +37,7 @@ func (s *source) Read(p []byte) (int, error) {
 }
 
 // readBody reads and decodes the body up to the limit and records its facts.
-func (r *httpRun) readBody(ctx context.Context, head *httpHead, body io.Reader) *check.Reason {
+func (r *httpRun) readBody(head *httpHead, body io.Reader) *check.Reason {
 	src := &source{from: body}
 	coding := strings.ToLower(strings.Trim(head.all("content-encoding"), " \t"))
 	if coding == "identity" {
@@ -55,13 +54,13 @@ func (r *httpRun) readBody(ctx context.Context, head *httpHead, body io.Reader) 
 		}
 	}
 	if src.err != nil {
-		reason := r.broken(ctx, src.err, check.HTTPBodyTimeout, fmt.Sprintf("the body was not complete in time, %d bytes came", src.n))
+		reason := r.broken(src.err, check.HTTPBodyTimeout, fmt.Sprintf("the body was not complete in time, %d bytes came", src.n))
 		if reason.Code == check.ConnectReset {
 			reason = &check.Reason{Code: check.HTTPTruncated, Message: fmt.Sprintf("the connection was reset inside the body, after %d bytes", src.n)}
 		}
 		return reason
 	}
-	return &check.Reason{Code: check.HTTPDecode, Message: fmt.Sprintf("the body cannot be decoded (content-encoding %s): %v", quote([]byte(coding)), err)}
+	return &check.Reason{Code: check.HTTPDecode, Message: fmt.Sprintf("the body cannot be decoded (content-encoding %s): %v", excerpt([]byte(coding)), err)}
 }
 
 // bodyContent is what was read of a body.
@@ -117,7 +116,7 @@ func (r *httpRun) setBody(head *httpHead, c bodyContent) {
 	}
 	value, err := decodeJSON(c.bytes, r.p.maxBody)
 	if err != nil {
-		obs.Explain("json", check.ExpectCode("json"), fmt.Sprintf("the body (content-type %s) is not usable as JSON: %v; it begins %s", quote([]byte(head.get("content-type"))), err, quote(c.bytes)))
+		obs.Explain("json", check.ExpectCode("json"), fmt.Sprintf("the body (content-type %s) is not usable as JSON: %v; it begins %s", excerpt([]byte(head.get("content-type"))), err, excerpt(c.bytes)))
 		return
 	}
 	obs.Set("json", value)
@@ -239,6 +238,6 @@ func decoder(name string, src *bufio.Reader, limit int64) (io.Reader, func(), er
 		}
 		return r, r.Close, nil
 	default:
-		return nil, nil, fmt.Errorf("the coding %s is not known", quote([]byte(name)))
+		return nil, nil, fmt.Errorf("the coding %s is not known", excerpt([]byte(name)))
 	}
 }

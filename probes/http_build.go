@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/net/idna"
 
@@ -33,7 +32,7 @@ type httpProbe struct {
 	version    string
 	maxBody    int64
 	needs      httpNeeds
-	proxy      func(*url.URL) (*url.URL, error) // nil: none
+	proxy      func(*url.URL) *url.URL // nil: never
 	insecure   bool
 	options    httpOptions // for the reproduce line
 	home, away httpPath    // for the URL's own host, and for others
@@ -65,19 +64,8 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 	if err := errors.Join(b.errs...); err != nil {
 		return check.Plan{}, err
 	}
-	return check.Plan{
-		Probe: b.probe, Target: b.probe.start.String(), Defaults: o.defaults(), Secrets: b.secrets,
-	}, nil
-}
-
-func (o *httpOptions) defaults() []check.Default {
-	defaults := []check.Default{{Expect: "status >= 200 && status < 300"}}
-	if !o.TLS.Insecure {
-		defaults = append(defaults,
-			check.Default{Expect: "cert.trusted", WhenSeen: true},
-			check.Default{Expect: "cert.hostname_ok", WhenSeen: true})
-	}
-	return defaults
+	defaults := append([]check.Default{{Expect: "status >= 200 && status < 300"}}, b.probe.home.tls.defaults()...)
+	return check.Plan{Probe: b.probe, Target: b.probe.start.String(), Defaults: defaults, Secrets: b.secrets}, nil
 }
 
 // httpBuilder validates the options part by part, so that all errors are told
@@ -111,7 +99,7 @@ func parseHTTPURL(text string) (*url.URL, error) {
 		return nil, badURL(err)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("needs http:// or https:// in front, it begins with %s", quote([]byte(text)))
+		return nil, fmt.Errorf("needs http:// or https:// in front, it begins with %s", excerpt([]byte(text)))
 	}
 	host, err := normalHost(u.Hostname())
 	if err != nil {
@@ -163,13 +151,13 @@ func normalHost(host string) (string, error) {
 	if strings.ContainsFunc(host, func(r rune) bool { return r > '~' }) {
 		var err error
 		if ascii, err = idna.Lookup.ToASCII(host); err != nil {
-			return "", fmt.Errorf("host %s is no valid name: %w", quote([]byte(host)), err)
+			return "", fmt.Errorf("host %s is no valid name: %w", excerpt([]byte(host)), err)
 		}
 	}
 	name := strings.TrimSuffix(ascii, ".")
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return "", fmt.Errorf("host %s is no valid name", quote([]byte(host)))
+			return "", fmt.Errorf("host %s is no valid name", excerpt([]byte(host)))
 		}
 	}
 	if len(name) > 253 {
@@ -235,7 +223,7 @@ func readSmallFile(name string, limit int64) ([]byte, error) {
 
 func (b *httpBuilder) addHeader(name, value string) error {
 	if !isToken(name) {
-		return fmt.Errorf("%s is no header name", quote([]byte(name)))
+		return fmt.Errorf("%s is no header name", excerpt([]byte(name)))
 	}
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 		return errors.New("the value holds a line break or another control character")
@@ -348,7 +336,7 @@ func (b *httpBuilder) body() error {
 	case method == "":
 		method = "GET"
 	case !isToken(method):
-		return check.OptionErrorf("method", "%s is no method", quote([]byte(o.Method)))
+		return check.OptionErrorf("method", "%s is no method", excerpt([]byte(o.Method)))
 	case method == "CONNECT":
 		return check.OptionErrorf("method", "CONNECT makes a tunnel, not a request; for a proxy use proxy")
 	}
@@ -436,8 +424,8 @@ func hostPort(u *url.URL) (host, port string) {
 	return u.Hostname(), port
 }
 
-// authority returns the URL's host and port as the Host header has them.
-func authority(u *url.URL) string {
+// hostHeader returns the URL's host and port as the Host header has them.
+func hostHeader(u *url.URL) string {
 	host, _, _ := strings.Cut(u.Hostname(), "%") // a zone is ours alone
 	port := u.Port()
 	if port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
@@ -448,6 +436,3 @@ func authority(u *url.URL) string {
 	}
 	return net.JoinHostPort(host, port)
 }
-
-// curlSeconds writes a timeout for curl -m.
-func curlSeconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }

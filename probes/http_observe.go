@@ -4,23 +4,24 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/sonde-cli/sonde/check"
 )
 
 // httpRun is one Observe call of an http check.
 type httpRun struct {
-	p     *httpProbe
-	j     *journey
-	proxy string // that of the last hop, without user and password
-	seen  []string
+	p    *httpProbe
+	j    *journey
+	via  *url.URL // the proxy of the current hop, nil for none
+	seen []string // the hops that redirected: method and URL
 }
 
 // httpRequest is what one hop asks for.
@@ -89,7 +90,11 @@ func (r *httpRun) setHops(request *httpRequest) {
 		}
 		r.j.obs.Set("redirect_chain", chain)
 	}
-	r.j.obs.Set("proxy", r.proxy)
+	proxy := ""
+	if r.via != nil {
+		proxy = "http://" + r.via.Host
+	}
+	r.j.obs.Set("proxy", proxy)
 }
 
 // exchange sends one request over a fresh connection and reads its response.
@@ -102,14 +107,14 @@ func (r *httpRun) exchange(ctx context.Context, request *httpRequest) (*httpRequ
 	}
 	defer conn.Close()
 	defer wire.release()
-	if reason := r.send(ctx, wire, request); reason != nil {
+	if reason := r.send(wire, request); reason != nil {
 		return nil, reason
 	}
 	began := time.Now()
 	defer r.j.timed(check.PhaseTransfer, began)
 	head, err := wire.readHead()
 	if err != nil {
-		return nil, r.broken(ctx, err, check.HTTPHeaderTimeout, "the response head was not complete in time")
+		return nil, r.broken(err, check.HTTPHeaderTimeout, "the response head was not complete in time")
 	}
 	if next, reason := r.redirect(request, head); next != nil || reason != nil {
 		if reason != nil {
@@ -125,19 +130,19 @@ func (r *httpRun) exchange(ctx context.Context, request *httpRequest) (*httpRequ
 		_, _, err = framing(head) // strict even where it does not matter
 	}
 	if err != nil {
-		return nil, r.broken(ctx, err, check.HTTPBodyTimeout, "")
+		return nil, r.broken(err, check.HTTPBodyTimeout, "")
 	}
-	return nil, r.readBody(ctx, head, body)
+	return nil, r.readBody(head, body)
 }
 
 // send writes the request and waits for the response to begin. A server may
 // answer and close before it has read all of a request; its answer counts.
-func (r *httpRun) send(ctx context.Context, wire httpWire, request *httpRequest) *check.Reason {
+func (r *httpRun) send(wire httpWire, request *httpRequest) *check.Reason {
 	start := time.Now()
 	sendErr := wire.send(r.message(request))
 	r.j.timed(check.PhaseSend, start)
 	if sendErr != nil && isTimeout(sendErr) {
-		return r.broken(ctx, sendErr, check.HTTPHeaderTimeout, "the peer did not take the request in time")
+		return r.broken(sendErr, check.HTTPHeaderTimeout, "the peer did not take the request in time")
 	}
 	start = time.Now()
 	err := wire.await()
@@ -148,7 +153,7 @@ func (r *httpRun) send(ctx context.Context, wire httpWire, request *httpRequest)
 	if sendErr != nil {
 		err = sendErr
 	}
-	return r.broken(ctx, err, check.HTTPHeaderTimeout, "no response in time")
+	return r.broken(err, check.HTTPHeaderTimeout, "no response in time")
 }
 
 func isTimeout(err error) bool {
@@ -158,14 +163,17 @@ func isTimeout(err error) bool {
 
 // broken explains an error on the connection. A timeout gets the code and the
 // message given.
-func (r *httpRun) broken(ctx context.Context, err error, timeout check.Code, message string) *check.Reason {
+func (r *httpRun) broken(err error, timeout check.Code, message string) *check.Reason {
 	var he *httpError
 	if errors.As(err, &he) {
 		return &check.Reason{Code: he.code, Message: he.message}
 	}
-	reason := causeIn(ctx, err, timeout)
-	if reason.Code == timeout {
+	reason := r.j.cause(err, timeout)
+	switch reason.Code {
+	case timeout:
 		reason.Message = message
+	case check.ConnectUnreachable: // no known cause, and the connection is there
+		reason.Code = check.TLSAlert
 	}
 	return &reason
 }
@@ -198,7 +206,7 @@ func (r *httpRun) open(ctx context.Context, u *url.URL) (net.Conn, httpWire, *ch
 		return nil, nil, reason
 	}
 	if u.Scheme == "http" {
-		if r.p.version == "2" {
+		if r.p.version == "2" && r.via == nil {
 			return conn, newHTTP2(conn), nil
 		}
 		return conn, newHTTP1(conn), nil
@@ -257,10 +265,10 @@ func (p *httpProbe) protocols() []string {
 func (r *httpRun) message(request *httpRequest) *httpMessage {
 	p, u := r.p, request.url
 	m := &httpMessage{
-		method: request.method, scheme: u.Scheme, authority: authority(u), target: u.RequestURI(), body: request.body,
+		method: request.method, scheme: u.Scheme, authority: hostHeader(u), target: u.RequestURI(), body: request.body,
 		fields: make([]field, 0, len(p.headers)+5),
 	}
-	if r.proxy != "" && u.Scheme == "http" {
+	if r.via != nil && u.Scheme == "http" {
 		r.viaProxy(m, u)
 	}
 	var agent, accept, encoding bool
@@ -322,19 +330,23 @@ func sensitiveHeader(name string) bool {
 	return false
 }
 
-// quote shows the start of foreign bytes: at most 80 printable characters. A
-// cut never leaves the first half of a word, which could be that of a secret
-// that is only masked when whole.
-func quote(b []byte) string {
-	const most = 80
-	text, cut := printable(b, most)
-	if cut {
-		if i := strings.LastIndexAny(text, " \t\"'<>,;:=&?.()[]{}"); i >= 0 {
-			text = text[:i+1]
-		} else {
-			text = ""
+// excerpt shows the start of foreign bytes: at most 80 characters, control
+// characters as dots. A cut never leaves the first half of a word, for that
+// could be half of a secret, which is only masked when it is whole.
+func excerpt(b []byte) string {
+	var s strings.Builder
+	count := 0
+	for i := 0; i < len(b); count++ {
+		r, size := utf8.DecodeRune(b[i:])
+		if count == maxQuote {
+			text := s.String()
+			return `"` + text[:strings.LastIndexAny(text, " \t\"'<>,;:=&?.()[]{}/")+1] + `…"`
 		}
-		text += "…"
+		if !unicode.IsPrint(r) || r == utf8.RuneError {
+			r = '.'
+		}
+		s.WriteRune(r)
+		i += size
 	}
-	return fmt.Sprintf("'%s'", text)
+	return `"` + s.String() + `"`
 }

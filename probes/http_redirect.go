@@ -57,7 +57,7 @@ func resolveLocation(base *url.URL, location string) (*url.URL, error) {
 		return nil, fmt.Errorf("it is longer than %d KiB", maxLocation>>10)
 	}
 	if strings.ContainsFunc(location, func(c rune) bool { return c < ' ' || c == 0x7f }) {
-		return nil, fmt.Errorf("it holds control characters: %s", quote([]byte(location)))
+		return nil, fmt.Errorf("it holds control characters: %s", excerpt([]byte(location)))
 	}
 	ref, err := url.Parse(strings.ReplaceAll(location, " ", "%20"))
 	if err != nil {
@@ -66,7 +66,7 @@ func resolveLocation(base *url.URL, location string) (*url.URL, error) {
 	to := base.ResolveReference(ref)
 	to.User = nil
 	if to.Scheme != "http" && to.Scheme != "https" {
-		return nil, fmt.Errorf("its scheme %s is not followed", quote([]byte(to.Scheme)))
+		return nil, fmt.Errorf("its scheme %s is not followed", excerpt([]byte(to.Scheme)))
 	}
 	return parseHTTPURL(to.String())
 }
