@@ -191,3 +191,13 @@ func race(ctx context.Context, addrs []netip.Addr, try func(context.Context, net
 	}
 	return winner.conn, winner.addr, nil
 }
+
+// reaches checks that the route can lead to the host, which matters for an IP
+// address of a family that the route excludes. The error names the option.
+func (r *router) reaches(option, host string) error {
+	addr, err := netip.ParseAddr(host)
+	if err != nil || r.family == 0 || r.address.IsValid() || familyOf(addr) == r.family {
+		return nil
+	}
+	return check.OptionErrorf(option, "%s is not an IPv%d address, as family or source demands", host, r.family)
+}
