@@ -22,8 +22,11 @@ type decoder struct {
 	instance string // the id of the check, when one block makes many
 }
 
+// whole is the offset of a complaint about a node as a whole.
+const whole = -1
+
 func (d *decoder) errorf(n *yaml.Node, hint, format string, args ...any) {
-	d.fail(n, 0, fmt.Sprintf(format, args...), hint)
+	d.fail(n, whole, fmt.Sprintf(format, args...), hint)
 }
 
 func (d *decoder) fail(n *yaml.Node, offset int, message, hint string) {
@@ -82,7 +85,7 @@ func (d *decoder) required(n *yaml.Node, v reflect.Value, fields []field, where 
 	for i := range fields {
 		f := &fields[i]
 		if f.required && lookup(n, f.name) == nil && v.FieldByIndex(f.index).IsZero() {
-			d.errorf(n, f.doc, "%s has no %s, which it must have", where, f.name)
+			d.errorf(n, f.name+": "+f.doc, "%s has no %s, which it must have", where, f.name)
 		}
 	}
 }
@@ -295,7 +298,7 @@ func describe(n *yaml.Node) string {
 	case n.Tag == "!!int" || n.Tag == "!!float":
 		return "a number"
 	case n.Tag == "!!bool":
-		return "true or false"
+		return "a boolean"
 	default:
 		return "a text"
 	}

@@ -177,7 +177,7 @@ func (f *file) eachFile(n *yaml.Node, name string) []eachValue {
 		err = errNotText{}
 	}
 	if err != nil {
-		f.problem(n, fmt.Sprintf("cannot read the file of %s: %v", name, plainCause(err)), "the path is relative to the file of checks")
+		f.problem(n, fmt.Sprintf("cannot read the file %q of %s: %v", path.text, name, plainCause(err)), "the path is relative to the file of checks")
 		return nil
 	}
 	values := make([]eachValue, 0, strings.Count(text, "\n")+1)

@@ -73,7 +73,7 @@ func (m *maker) compile(d *decoder, n *yaml.Node, text string) check.Test {
 	}
 	offset := err.Offset
 	if text != n.Value { // the offset counts in the expanded text
-		offset = 0
+		offset = whole
 	}
 	d.fail(n, offset, err.Message, err.Hint)
 	return nil
@@ -108,12 +108,12 @@ func (k *kind) finish(c *check.Check, options check.Options, d *decoder, user []
 	d.secrets = append(d.secrets, plan.Secrets...)
 	if err != nil {
 		for _, e := range check.OptionErrors(err) {
-			d.fail(at(e.Option), 0, e.Error(), "")
+			d.fail(at(e.Option), whole, e.Error(), "")
 		}
 		return false
 	}
 	if err := s.addDefaults(k, plan.Defaults); err != nil {
-		d.fail(at(""), 0, err.Error(), "this is a defect of sonde, please report it")
+		d.fail(at(""), whole, err.Error(), "this is a defect of sonde, please report it")
 		return false
 	}
 	c.Kind, c.FactList = k.Name, k.facts

@@ -77,6 +77,9 @@ func secretText(value string, found func(string)) {
 		return
 	}
 	for _, p := range t {
+		if p.ref != nil && p.ref.op != ":-" {
+			continue // the name of a variable or a file
+		}
 		if p.ref != nil {
 			for _, inner := range p.ref.arg {
 				found(strings.TrimSpace(inner.literal))

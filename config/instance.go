@@ -33,8 +33,9 @@ type maker struct {
 
 // check makes the checks of one item under checks.
 func (f *file) check(n *yaml.Node) {
+	before := len(f.in.errors.list)
 	own := f.templates.resolve(n, nil)
-	k := f.kindOf(n, own)
+	k := f.kindOf(n, own, f.src.mergeKeys || len(f.in.errors.list) > before)
 	if k == nil {
 		return
 	}
@@ -50,16 +51,17 @@ func (f *file) check(n *yaml.Node) {
 	m.run(n)
 }
 
-// kindOf finds the one kind of a check, its templates included.
-func (f *file) kindOf(n, merged *yaml.Node) *kind {
+// kindOf finds the one kind of a check, its templates included. That there is
+// none is no news when the cause of it was reported before: a template that is
+// missing, or a misspelt kind, which is an unknown key.
+func (f *file) kindOf(n, merged *yaml.Node, reported bool) *kind {
 	var found *kind
 	var first *yaml.Node
-	unknown := false
 	for key := range pairs(merged) {
 		k := f.in.kind(key.Value)
 		switch {
 		case k == nil:
-			unknown = unknown || !contains(f.checkKeys(), key.Value)
+			reported = reported || !contains(f.checkKeys(), key.Value)
 		case found == nil:
 			found, first = k, key
 		default:
@@ -68,7 +70,7 @@ func (f *file) kindOf(n, merged *yaml.Node) *kind {
 			return nil
 		}
 	}
-	if found == nil && !unknown { // a misspelt kind was reported as an unknown key
+	if found == nil && !reported {
 		f.problem(n, "the check has no kind", "give it one of "+strings.Join(f.in.kindNames(), ", "))
 	}
 	return found

@@ -230,6 +230,7 @@ func (n *normaliser) keys(at *yaml.Node) {
 		key := at.Content[i]
 		switch before := first[key.Value]; {
 		case key.Kind == yaml.ScalarNode && key.Tag == "!!merge":
+			n.src.mergeKeys = true
 			n.problem(key, "merge keys (<<) are not supported", "write a template under templates: and use: it")
 			continue
 		case key.Kind != yaml.ScalarNode:

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
 	"regexp"
+	"regexp/syntax"
 	"strconv"
 	"strings"
 	"time"
@@ -173,5 +175,9 @@ func durationHint(text string) string {
 }
 
 func regexpCause(err error) string {
-	return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+	var bad *syntax.Error
+	if errors.As(err, &bad) {
+		return string(bad.Code)
+	}
+	return err.Error()
 }

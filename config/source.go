@@ -27,6 +27,7 @@ type source struct {
 	lines []string // of text, made when first needed
 	root  *yaml.Node
 
+	mergeKeys  bool            // it has keys << that were left out
 	secretKeys map[string]bool // keys of options that are tagged secret
 	mask       *check.Mask     // of the literal secrets in it, made when first needed
 	masked     bool
@@ -183,7 +184,7 @@ func (s *source) excerpt(line, column int) string {
 // place returns where byte offset of a scalar's value stands in the file. When
 // quoting, folding or escapes make that unknowable it is the scalar's start.
 func (s *source) place(n *yaml.Node, offset int) (line, column int) {
-	if n.Kind != yaml.ScalarNode || offset > len(n.Value) || n.Style&yaml.FoldedStyle != 0 {
+	if n.Kind != yaml.ScalarNode || offset < 0 || offset > len(n.Value) || n.Style&yaml.FoldedStyle != 0 {
 		return n.Line, n.Column
 	}
 	line, rest, at := n.Line, n.Value, offset
