@@ -39,7 +39,7 @@ const checkExamples = `  sonde check https://example.com tcp://db.example.com:54
 // checkFlags are the flags of `sonde check`.
 type checkFlags struct {
 	verdictFlags
-	expect, prefer []string
+	expect, prefer list
 	timeout        durationFlag
 	retry          count
 	options        optionFlags
@@ -58,9 +58,10 @@ func newCheck(a *App) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
-	flags.StringArrayVarP(&f.expect, "expect", "e", nil, "`EXPRESSION` over facts that must hold, else down; repeatable")
-	flags.StringArrayVarP(&f.prefer, "prefer", "p", nil, "`EXPRESSION` over facts that should hold, else degraded; repeatable")
-	flags.VarP(&f.timeout, "timeout", "m", "of one attempt")
+	f.expect.arg, f.prefer.arg = "EXPRESSION", "EXPRESSION"
+	flags.VarP(&f.expect, "expect", "e", "what must hold of the facts, else the target is down; repeatable")
+	flags.VarP(&f.prefer, "prefer", "p", "what should hold of the facts, else the target is degraded; repeatable")
+	flags.VarP(&f.timeout, "timeout", "m", "how long one attempt may take")
 	flags.Var(&f.retry, "retry", "more attempts when one fails; a check that needed one is flaky")
 	f.options.register(c)
 	f.register(a, c)
@@ -69,7 +70,7 @@ func newCheck(a *App) *cobra.Command {
 }
 
 func (a *App) check(ctx context.Context, f *checkFlags, targets []string) error {
-	destinations, err := parseReports(f.reports, a.cardOrTable())
+	destinations, err := parseReports(f.reports.values, a.cardOrTable())
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (a *App) check(ctx context.Context, f *checkFlags, targets []string) error 
 		return err
 	}
 	checks, err := a.targetChecks(targets, config.TargetOptions{
-		Expect: f.expect, Prefer: f.prefer, Timeout: time.Duration(f.timeout), Retry: retry(int(f.retry)), Settings: settings,
+		Expect: f.expect.values, Prefer: f.prefer.values, Timeout: time.Duration(f.timeout), Retry: retry(int(f.retry)), Settings: settings,
 	})
 	if err != nil {
 		return err

@@ -1,11 +1,8 @@
 package cmd
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
 
-	"github.com/sonde-cli/sonde/config"
 	"github.com/sonde-cli/sonde/report"
 )
 
@@ -88,10 +85,4 @@ func (a *App) labels(pick func(id string, tags []string) []string) cobra.Complet
 		_, _ = loader.Load(c.Context(), files...) // a broken file offers what it can
 		return all, cobra.ShellCompDirectiveNoFileComp
 	}
-}
-
-// loadAll loads files with the whole selection, for commands that measure
-// nothing.
-func (a *App) loadAll(ctx context.Context, files []string) (*config.Set, error) {
-	return a.loader().Load(ctx, files...)
 }

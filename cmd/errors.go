@@ -28,8 +28,13 @@ func (a *App) explain(err error) {
 	if err == nil || errors.As(err, &said) {
 		return
 	}
+	a.fail(err, exitCode(err))
+}
+
+// fail words an error that makes the process end with the code.
+func (a *App) fail(err error, code int) {
 	if a.wantsJSON() {
-		a.stderrJSON(map[string]any{"schema": check.Schema, "error": wireError(err), "exit_code": exitCode(err)})
+		a.stderrJSON(wireMessage{Schema: check.Schema, Error: wireError(err), ExitCode: code})
 		return
 	}
 	var problems config.Errors
@@ -50,7 +55,7 @@ func (a *App) explain(err error) {
 // command.
 func (a *App) warn(message, hint string) {
 	if a.wantsJSON() {
-		a.stderrJSON(map[string]any{"schema": check.Schema, "warning": wireProblem{Message: message, Hint: hint}})
+		a.stderrJSON(wireMessage{Schema: check.Schema, Warning: &wireProblem{Message: message, Hint: hint}})
 		return
 	}
 	a.stderr("warning: %s\n", message)
@@ -63,11 +68,19 @@ func (a *App) warn(message, hint string) {
 func (a *App) warnAll(problems []config.Problem) {
 	for _, p := range problems {
 		if a.wantsJSON() {
-			a.stderrJSON(map[string]any{"schema": check.Schema, "warning": asWire(p)})
+			a.stderrJSON(wireMessage{Schema: check.Schema, Warning: asWire(p)})
 			continue
 		}
 		a.stderr("warning: %s\n", strings.TrimRight(p.String(), "\n"))
 	}
+}
+
+// wireMessage is a line of standard error in JSON.
+type wireMessage struct {
+	Schema   int          `json:"schema"`
+	Warning  *wireProblem `json:"warning,omitempty"`
+	Error    *wireProblem `json:"error,omitempty"`
+	ExitCode int          `json:"exit_code,omitempty"`
 }
 
 // wireProblem is a problem in JSON.
@@ -78,22 +91,22 @@ type wireProblem struct {
 	Column  int    `json:"column,omitempty"`
 	Hint    string `json:"hint,omitempty"`
 	// Problems lists all of them when there are several.
-	Problems []wireProblem `json:"problems,omitempty"`
+	Problems []*wireProblem `json:"problems,omitempty"`
 }
 
-func asWire(p config.Problem) wireProblem {
-	return wireProblem{Message: p.Message, File: p.File, Line: p.Line, Column: p.Column, Hint: p.Hint}
+func asWire(p config.Problem) *wireProblem {
+	return &wireProblem{Message: p.Message, File: p.File, Line: p.Line, Column: p.Column, Hint: p.Hint}
 }
 
-func wireError(err error) wireProblem {
+func wireError(err error) *wireProblem {
 	var problems config.Errors
 	if !errors.As(err, &problems) || len(problems) == 0 {
-		return wireProblem{Message: err.Error(), Hint: hintOf(err)}
+		return &wireProblem{Message: err.Error(), Hint: hintOf(err)}
 	}
 	if len(problems) == 1 {
 		return asWire(problems[0])
 	}
-	w := wireProblem{Message: plural(len(problems), "problem")}
+	w := &wireProblem{Message: plural(len(problems), "problem")}
 	for _, p := range problems {
 		w.Problems = append(w.Problems, asWire(p))
 	}

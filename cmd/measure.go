@@ -16,7 +16,7 @@ import (
 // verdictFlags are the flags of commands that measure: how results are shown
 // and what they mean.
 type verdictFlags struct {
-	reports []string
+	reports list
 	failOn  verdictFlag
 	flaky   choice
 	color   choice
@@ -28,10 +28,11 @@ func (f *verdictFlags) register(a *App, c *cobra.Command) {
 	f.flaky = choice{value: "warn", of: []string{"pass", "warn", "fail"}}
 	f.color = choice{value: "auto", of: []string{"auto", "always", "never"}}
 	flags := c.Flags()
-	flags.StringArrayVar(&f.reports, "report", nil, "`FORMAT[=PATH]`: "+strings.Join(formatNames(), ", ")+"; repeat it for several, of which one goes to stdout")
-	flags.Var(&f.failOn, "fail-on", "mildest verdict that fails the run: down, unknown or degraded")
-	flags.Var(&f.flaky, "flaky", "what a check means that needed a second attempt: pass, warn or fail")
-	flags.Var(&f.color, "color", "colours: auto, always or never")
+	f.reports.arg = "FORMAT[=PATH]"
+	flags.Var(&f.reports, "report", strings.Join(formatNames(), ", ")+"; to standard output or a file; repeatable")
+	flags.Var(&f.failOn, "fail-on", "mildest verdict that fails: down, unknown or degraded")
+	flags.Var(&f.flaky, "flaky", "what it means that a check needed a second attempt")
+	flags.Var(&f.color, "color", "colours on standard output")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show all that is known of every check")
 	complete(c, "report", reportCompletions)
 	complete(c, "fail-on", fixed("down", "unknown", "degraded"))
@@ -54,10 +55,10 @@ type measurement struct {
 	progress     bool
 
 	outputs outputs
-	live    *liveProgress // nil when nothing is shown
-	summary check.Summary // of the checks that count
-	cut     int           // how many did not end by themselves
-	cause   error         // why the run ended early; nil when it did not
+	live    *report.ProgressLine // nil when nothing is shown
+	summary check.Summary        // of the checks that count
+	cut     int                  // how many did not end by themselves
+	cause   error                // why the run ended early; nil when it did not
 }
 
 // run measures everything once and returns the exit code as an error.
@@ -69,12 +70,15 @@ func (m *measurement) run(ctx context.Context) error {
 	m.app.measuring.Store(true)
 	options := m.options()
 	m.outputs.begin(m.app.Stdout, options)
+	once := scheduler.Once{Concurrency: m.concurrency}
 	if m.progress {
-		m.live = startProgress(m.app.Stderr, options, m.app.StderrWidth)
+		m.watch(options)
+		once.OnStart = m.live.Start
 	}
-	once := scheduler.Once{Concurrency: m.concurrency, OnStart: m.live.start}
 	err = m.bounded(ctx, func(ctx context.Context) error { return once.Run(ctx, m.checks, m) })
-	m.live.clear()
+	if m.live != nil {
+		_ = m.live.Close() // progress that nobody sees is no failure
+	}
 	if err != nil {
 		m.outputs.discard()
 		return err
@@ -82,10 +86,10 @@ func (m *measurement) run(ctx context.Context) error {
 	code := m.code()
 	m.remark()
 	for _, failure := range m.outputs.finish() {
-		m.app.explain(failure)
 		if code == ExitOK {
 			code = ExitUsage
 		}
+		m.app.fail(failure, code)
 	}
 	return asError(code)
 }
@@ -104,6 +108,19 @@ func (m *measurement) bounded(ctx context.Context, f func(context.Context) error
 		m.cause = context.Cause(ctx)
 	}
 	return err
+}
+
+// watch shows the progress on standard error, and keeps it from mixing with a
+// report that streams to the same screen.
+func (m *measurement) watch(o report.Options) {
+	o.Width = m.app.StderrWidth
+	o.Color = o.Color && m.app.StdoutWidth > 0
+	m.live = report.Progress(m.app.Stderr, o)
+	for _, out := range m.outputs {
+		if out.file == nil && m.app.StdoutWidth > 0 {
+			out.sink = m.live.Over(out.sink)
+		}
+	}
 }
 
 func (m *measurement) options() report.Options {
@@ -126,7 +143,9 @@ func (m *measurement) Put(r check.Result) error {
 	if r.Reason.Code == check.LocalShutdown {
 		m.cut++
 	}
-	m.live.put(r)
+	if m.live != nil {
+		_ = m.live.Put(r)
+	}
 	m.outputs.put(r)
 	return nil
 }

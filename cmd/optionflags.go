@@ -1,9 +1,9 @@
 package cmd
 
 import (
-	"fmt"
+	"errors"
 	"io"
-	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,7 +15,7 @@ import (
 // optionFlag is a flag of `sonde check` that sets an option of a kind.
 type optionFlag struct {
 	name, short string
-	path        string // of the option in the kind's block
+	path        string // of the option in the kind's block; empty sets nothing
 	arg         string // what the value is called in help; empty for a switch
 	value       string // what a switch sets
 	doc         string
@@ -26,11 +26,12 @@ func optionFlagList() []optionFlag {
 	return []optionFlag{
 		{name: "method", short: "X", path: "method", arg: "METHOD", doc: "HTTP method"},
 		{name: "head", short: "I", path: "method", value: "HEAD", doc: "HTTP method HEAD"},
-		{name: "user", short: "u", path: "user", arg: "NAME:PASSWORD", doc: "HTTP basic authentication; write the password as '${PASSWORD}'"},
+		{name: "bearer", path: "auth.token", arg: "TOKEN", doc: "HTTP bearer authentication; write it as '${TOKEN}'"},
 		{name: "user-agent", short: "A", path: "headers.User-Agent", arg: "TEXT", doc: "HTTP User-Agent header"},
-		{name: "max-redirs", path: "max_redirects", arg: "N", doc: "how many redirects to follow; 0 for none"},
-		{name: "http1.1", path: "http_version", value: "1.1", doc: "speak HTTP/1.1"},
-		{name: "http2", path: "http_version", value: "2", doc: "speak HTTP/2"},
+		{name: "location", short: "L", doc: "follow redirects, which is the default; for those used to curl"},
+		{name: "max-redirs", path: "redirects", arg: "N", doc: "how many redirects to follow; 0 for none"},
+		{name: "http1.1", path: "version", value: "1.1", doc: "speak HTTP/1.1"},
+		{name: "http2", path: "version", value: "2", doc: "speak HTTP/2"},
 		{name: "proxy", short: "x", path: "proxy", arg: "URL", doc: "proxy to go through; env for the environment's"},
 		{name: "resolver", path: "resolver", arg: "SERVER", doc: "name server to resolve with: IP[:port], tcp://IP or tls://IP"},
 		{name: "ipv4", short: "4", path: "family", value: "4", doc: "IPv4 only"},
@@ -48,23 +49,24 @@ func optionFlagList() []optionFlag {
 
 // optionFlags are the flags that set options of kinds.
 type optionFlags struct {
-	headers, sets []string
-	data          string
+	headers, sets list
+	data, user    string
 	given         []config.Setting // in the order in which they were given
 }
 
 func (f *optionFlags) register(c *cobra.Command) {
+	f.headers.arg, f.sets.arg = "'NAME: VALUE'", "OPTION=VALUE"
 	flags := c.Flags()
-	flags.StringArrayVarP(&f.headers, "header", "H", nil, "HTTP `'NAME: VALUE'`, or @FILE with one on each line; repeatable")
+	flags.VarP(&f.headers, "header", "H", "HTTP header, or @FILE with one on each line; repeatable")
 	flags.StringVarP(&f.data, "data", "d", "", "HTTP body `TEXT`, @FILE or @- for standard input; the method becomes POST")
+	flags.StringVarP(&f.user, "user", "u", "", "HTTP basic authentication `NAME:PASSWORD`; write it as 'name:${PASSWORD}'")
 	for _, o := range optionFlagList() {
 		flag := flags.VarPF(&optionValue{flags: f, optionFlag: o}, o.name, o.short, o.doc)
 		if o.arg == "" {
-			flag.NoOptDefVal = o.value
+			flag.NoOptDefVal = "true"
 		}
 	}
-	flags.BoolP("location", "L", true, "follow redirects, which is the default; for those used to curl")
-	flags.StringArrayVar(&f.sets, "set", nil, "`OPTION=VALUE`: any option of the kind, such as tls.min_version=1.3; repeatable")
+	flags.Var(&f.sets, "set", "any option of the kind, such as tls.min_version=1.3; repeatable")
 }
 
 // optionValue adapts one optionFlag to a flag set.
@@ -78,10 +80,15 @@ var _ pflag.Value = (*optionValue)(nil)
 // Set records the setting. What is wrong with a value is told by whoever knows
 // the option.
 func (v *optionValue) Set(text string) error {
-	if v.arg == "" && text != v.value {
-		return fmt.Errorf("it takes no value")
+	if v.arg == "" {
+		if text != "true" {
+			return errors.New("it takes no value")
+		}
+		text = v.value
 	}
-	v.flags.given = append(v.flags.given, config.Setting{Path: v.path, Value: text, Flag: "--" + v.name})
+	if v.path != "" {
+		v.flags.given = append(v.flags.given, config.Setting{Path: v.path, Value: text, Flag: "--" + v.name})
+	}
 	return nil
 }
 
@@ -91,38 +98,81 @@ func (v *optionValue) String() string { return "" }
 // Type names the value in help.
 func (v *optionValue) Type() string {
 	if v.arg == "" {
-		return "bool" // pflag shows no value for it
+		return "bool" // which is how help knows a switch
 	}
 	return v.arg
 }
 
 // settings returns what all flags together set.
 func (f *optionFlags) settings(stdin io.Reader) ([]config.Setting, error) {
-	all := f.given
-	for _, h := range f.headers {
-		lines, err := headerLines(h)
+	all := slices.Clone(f.given)
+	for _, part := range []func(io.Reader) ([]config.Setting, error){f.headerSettings, f.userSettings, f.dataSettings, f.otherSettings} {
+		settings, err := part(stdin)
 		if err != nil {
 			return nil, err
 		}
-		for _, line := range lines {
-			name, value, ok := strings.Cut(line, ":")
-			if name = strings.TrimSpace(name); !ok || name == "" {
-				return nil, usagef("write it like --header 'Accept: application/json'", "--header %q has no name", line)
-			}
-			all = append(all, config.Setting{Path: "headers." + name, Value: strings.TrimSpace(value), Flag: "--header"})
-		}
+		all = append(all, settings...)
 	}
-	if f.data != "" {
-		body, err := content(f.data, stdin)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, config.Setting{Path: "body", Value: body, Flag: "--data"})
-		if !sets(all, "method") {
-			all = append(all, config.Setting{Path: "method", Value: "POST", Flag: "--data"})
-		}
+	sent := slices.ContainsFunc(all, func(s config.Setting) bool { return s.Path == "method" })
+	if f.data != "" && !sent {
+		all = append(all, config.Setting{Path: "method", Value: "POST", Flag: "--data"})
 	}
-	for _, s := range f.sets {
+	return all, nil
+}
+
+func (f *optionFlags) headerSettings(io.Reader) ([]config.Setting, error) {
+	var all []config.Setting
+	for _, h := range f.headers.values {
+		if file, ok := strings.CutPrefix(h, "@"); ok {
+			all = append(all, config.Setting{Path: "headers_file", Value: literal(file), Flag: "--header"})
+			continue
+		}
+		name, value, ok := strings.Cut(h, ":")
+		if name = strings.TrimSpace(name); !ok || name == "" {
+			return nil, usagef("write it like --header 'Accept: application/json'", "--header %q has no name", h)
+		}
+		all = append(all, config.Setting{Path: "headers." + name, Value: strings.TrimSpace(value), Flag: "--header"})
+	}
+	return all, nil
+}
+
+func (f *optionFlags) userSettings(io.Reader) ([]config.Setting, error) {
+	if f.user == "" {
+		return nil, nil
+	}
+	name, password, ok := strings.Cut(f.user, ":")
+	if !ok || name == "" {
+		return nil, usagef("write it like --user 'name:${PASSWORD}'", "--user takes a name and a password")
+	}
+	return []config.Setting{
+		{Path: "auth.username", Value: name, Flag: "--user"},
+		{Path: "auth.password", Value: password, Flag: "--user"},
+	}, nil
+}
+
+func (f *optionFlags) dataSettings(stdin io.Reader) ([]config.Setting, error) {
+	file, isFile := strings.CutPrefix(f.data, "@")
+	switch {
+	case f.data == "":
+		return nil, nil
+	case !isFile:
+		return []config.Setting{{Path: "body", Value: f.data, Flag: "--data"}}, nil
+	case file != "-":
+		return []config.Setting{{Path: "body_file", Value: literal(file), Flag: "--data"}}, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(stdin, maxData+1))
+	if err == nil && len(body) > maxData {
+		err = errors.New("standard input holds more than 64 MiB")
+	}
+	if err != nil {
+		return nil, usagef("", "--data @-: %v", err)
+	}
+	return []config.Setting{{Path: "body", Value: literal(string(body)), Flag: "--data"}}, nil
+}
+
+func (f *optionFlags) otherSettings(io.Reader) ([]config.Setting, error) {
+	var all []config.Setting
+	for _, s := range f.sets.values {
 		path, value, ok := strings.Cut(s, "=")
 		if !ok || path == "" {
 			return nil, usagef("write it like --set tls.min_version=1.3", "--set %q names no option", s)
@@ -132,57 +182,8 @@ func (f *optionFlags) settings(stdin io.Reader) ([]config.Setting, error) {
 	return all, nil
 }
 
-func sets(all []config.Setting, path string) bool {
-	for _, s := range all {
-		if s.Path == path {
-			return true
-		}
-	}
-	return false
-}
-
-// headerLines returns the header, or those of the file that @FILE names.
-func headerLines(h string) ([]string, error) {
-	name, isFile := strings.CutPrefix(h, "@")
-	if !isFile {
-		return []string{h}, nil
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, usagef("", "--header %s: %v", h, err)
-	}
-	var lines []string
-	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line != "" {
-			lines = append(lines, line)
-		}
-	}
-	return lines, nil
-}
-
-// maxData bounds a body from a file or standard input, in bytes.
+// maxData bounds a body from standard input, in bytes.
 const maxData = 64 << 20
 
-// content returns the text, or what @FILE or @- holds.
-func content(text string, stdin io.Reader) (string, error) {
-	name, isFile := strings.CutPrefix(text, "@")
-	if !isFile {
-		return text, nil
-	}
-	if name != "-" {
-		file, err := os.Open(name)
-		if err != nil {
-			return "", usagef("", "--data %s: %v", text, err)
-		}
-		defer file.Close()
-		stdin = file
-	}
-	body, err := io.ReadAll(io.LimitReader(stdin, maxData+1))
-	if err != nil {
-		return "", usagef("", "--data %s: %v", text, err)
-	}
-	if len(body) > maxData {
-		return "", usagef("", "--data %s: more than 64 MiB", text)
-	}
-	return string(body), nil
-}
+// literal keeps the loader from expanding variables in what is no template.
+func literal(s string) string { return strings.ReplaceAll(s, "${", "$${") }

@@ -30,12 +30,13 @@ func Root(app App) *cobra.Command { return newRoot(&app) }
 
 func newRoot(a *App) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "sonde",
-		Short:         "sonde checks whether things are up",
-		Long:          rootLong,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.ArbitraryArgs,
+		Use:                        "sonde",
+		Short:                      "sonde checks whether things are up",
+		Long:                       rootLong,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		Args:                       cobra.ArbitraryArgs,
+		SuggestionsMinimumDistance: 2,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknownCommand(c, args)

@@ -2,14 +2,11 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/config"
 	"github.com/sonde-cli/sonde/scheduler"
 )
@@ -32,7 +29,7 @@ const runExamples = `  sonde run checks.yaml
 type runFlags struct {
 	verdictFlags
 	selection
-	concurrency int
+	concurrency count
 	timeout     durationFlag
 }
 
@@ -47,11 +44,14 @@ func newRun(a *App) *cobra.Command {
 		RunE:              func(c *cobra.Command, files []string) error { return a.run(c.Context(), &f, files) },
 	}
 	flags := c.Flags()
-	flags.StringArrayVar(&f.only, "only", nil, "only checks whose id or name matches the `GLOB` (* and ?); repeatable")
-	flags.StringArrayVar(&f.tags, "tag", nil, "only checks with the `TAG`; repeatable")
-	flags.StringArrayVar(&f.skipTags, "skip-tag", nil, "no checks with the `TAG`; repeatable")
+	flags.SortFlags = false
+	f.only.arg, f.tags.arg, f.skipTags.arg = "GLOB", "TAG", "TAG"
+	flags.Var(&f.only, "only", "only checks whose id or name matches (* and ?); repeatable")
+	flags.Var(&f.tags, "tag", "only checks with the tag; repeatable")
+	flags.Var(&f.skipTags, "skip-tag", "no checks with the tag; repeatable")
 	flags.Var(&f.timeout, "timeout", "end the whole run after this time, with exit code 124")
-	flags.IntVar(&f.concurrency, "concurrency", scheduler.DefaultConcurrency, "how many checks are measured at once")
+	f.concurrency = scheduler.DefaultConcurrency
+	flags.Var(&f.concurrency, "concurrency", "how many checks are measured at once")
 	f.register(a, c)
 	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
 	tags := a.labels(func(_ string, tags []string) []string { return tags })
@@ -68,7 +68,7 @@ func (a *App) run(ctx context.Context, f *runFlags, files []string) error {
 	if err != nil {
 		return err
 	}
-	destinations, err := parseReports(f.reports, table)
+	destinations, err := parseReports(f.reports.values, table)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (a *App) run(ctx context.Context, f *runFlags, files []string) error {
 	}
 	m := &measurement{
 		app: a, flags: &f.verdictFlags, checks: set.Checks, destinations: destinations,
-		concurrency: f.concurrency, deadline: time.Duration(f.timeout), progress: a.animate(onStdout(destinations)),
+		concurrency: int(f.concurrency), deadline: time.Duration(f.timeout), progress: a.animate(),
 	}
 	return m.run(ctx)
 }
@@ -112,49 +112,3 @@ func filesOrDefault(files []string) ([]string, error) {
 	}
 	return nil, usagef("name a file: sonde run FILE, or - for standard input", "no file named, and there is no checks.yaml here")
 }
-
-// durationFlag is a flag such as 300ms, 5s or 14d.
-type durationFlag time.Duration
-
-// Set reads a duration above zero.
-func (d *durationFlag) Set(text string) error {
-	v, err := check.ParseDuration(text)
-	if err != nil {
-		return err
-	}
-	if v <= 0 {
-		return errors.New("it must be above 0")
-	}
-	*d = durationFlag(v)
-	return nil
-}
-
-// String returns the duration; nothing when it is not set.
-func (d *durationFlag) String() string {
-	if *d == 0 {
-		return ""
-	}
-	return check.FormatDuration(time.Duration(*d))
-}
-
-// Type names the value in help.
-func (d *durationFlag) Type() string { return "DURATION" }
-
-// count is a flag for a whole number of at least 0.
-type count int
-
-// Set reads the number.
-func (n *count) Set(text string) error {
-	v, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return errors.New("want a number from 0 to 65535")
-	}
-	*n = count(v)
-	return nil
-}
-
-// String returns the number.
-func (n *count) String() string { return strconv.Itoa(int(*n)) }
-
-// Type names the value in help.
-func (n *count) Type() string { return "N" }

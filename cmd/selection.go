@@ -10,21 +10,21 @@ import (
 
 // selection chooses checks of a file.
 type selection struct {
-	only, tags, skipTags []string
+	only, tags, skipTags list
 
 	matched map[string]bool // which of the flags named a check
 }
 
 // filter returns the loader's filter; nil when nothing is to be left out.
 func (s *selection) filter() func(id, name string, tags []string) bool {
-	if len(s.only)+len(s.tags)+len(s.skipTags) == 0 {
+	if len(s.only.values)+len(s.tags.values)+len(s.skipTags.values) == 0 {
 		return nil
 	}
 	s.matched = make(map[string]bool)
 	return func(id, name string, tags []string) bool {
-		named := s.any("--only", s.only, func(pattern string) bool { return glob(pattern, id) || glob(pattern, name) })
-		tagged := s.any("--tag", s.tags, func(tag string) bool { return slices.Contains(tags, tag) })
-		skipped := slices.ContainsFunc(s.skipTags, func(tag string) bool { return slices.Contains(tags, tag) })
+		named := s.any("--only", s.only.values, func(pattern string) bool { return glob(pattern, id) || glob(pattern, name) })
+		tagged := s.any("--tag", s.tags.values, func(tag string) bool { return slices.Contains(tags, tag) })
+		skipped := slices.ContainsFunc(s.skipTags.values, func(tag string) bool { return slices.Contains(tags, tag) })
 		return named && tagged && !skipped
 	}
 }
@@ -45,7 +45,7 @@ func (s *selection) any(flag string, values []string, matches func(string) bool)
 // verify refuses a selection that would let a run pass without measuring what
 // was asked for.
 func (s *selection) verify(set *config.Set) error {
-	if wrong := slices.Concat(s.unmatched("--only", s.only), s.unmatched("--tag", s.tags)); len(wrong) > 0 {
+	if wrong := slices.Concat(s.unmatched("--only", s.only.values), s.unmatched("--tag", s.tags.values)); len(wrong) > 0 {
 		return usagef("'sonde validate --verbose' lists the checks and their tags",
 			"%s matches none of %s", strings.Join(wrong, " and "), plural(set.Total, "check"))
 	}
