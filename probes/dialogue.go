@@ -237,6 +237,3 @@ func unheard(err error) error {
 	}
 	return err
 }
-
-// isTimeout reports whether a read ended because of its deadline.
-func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
