@@ -169,7 +169,7 @@ func (h *hearing) until(enough func(text []byte, final bool) bool) error {
 			return h.last(enough, errFull)
 		}
 		err := h.read(quiet)
-		if isTimeout(err) && h.ctx.Err() == nil && len(h.text) > 0 {
+		if timedOut(err) && h.ctx.Err() == nil && len(h.text) > 0 {
 			if enough(h.text, true) {
 				return nil
 			}
@@ -232,11 +232,11 @@ func (h *hearing) mismatch(i int, want *regexp.Regexp, took time.Duration) strin
 // unheard drops the errors that only mean that the peer said too little or too
 // much; what remains is a broken connection or an interruption.
 func unheard(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, errFull) || isTimeout(err) {
+	if errors.Is(err, io.EOF) || errors.Is(err, errFull) || timedOut(err) {
 		return nil
 	}
 	return err
 }
 
-// isTimeout reports whether a read ended because of its deadline.
-func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+// timedOut reports whether a read ended because of its deadline.
+func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
