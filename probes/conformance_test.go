@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -330,6 +331,63 @@ func descriptors(t *testing.T) int {
 		return 0 // Windows: the goroutines alone must do
 	}
 	return len(entries)
+}
+
+// TestPromise2BoundedMemory floods probes and looks at what they hold on to. It
+// runs alone, because it measures the process's heap.
+func TestPromise2BoundedMemory(t *testing.T) {
+	const flying, each = 16, 2 << 20
+	floods := map[string]string{
+		"bytes":  strings.Repeat("x", 32<<10),
+		"lines":  strings.Repeat("x\r\n", 8<<10),
+		"header": "HTTP/1.1 200 OK\r\n" + strings.Repeat("x-y: z\r\n", 4<<10),
+		"body":   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("4\r\nbody\r\n", 4<<10),
+	}
+	eachKind(t, func(t *testing.T, k check.Kind, row conformance) {
+		if row.portless {
+			return
+		}
+		for name, flood := range floods {
+			host, port := listen(t, func(conn net.Conn) {
+				for text := []byte(flood); ; {
+					if _, err := conn.Write(text); err != nil {
+						return
+					}
+				}
+			})
+			plan := built(t, k, row, net.JoinHostPort(host, port))
+			base := liveHeap()
+			var all sync.WaitGroup
+			for range flying {
+				all.Go(func() { plan.Probe.Observe(timeout(t, brief)) })
+			}
+			ended := make(chan struct{})
+			go func() {
+				all.Wait()
+				close(ended)
+			}()
+			most := uint64(0)
+			for done := false; !done; {
+				most = max(most, liveHeap())
+				select {
+				case <-ended:
+					done = true
+				default:
+				}
+			}
+			if most > base+flying*each {
+				t.Errorf("%s: %d probes hold %d KiB", name, flying, (most-base)>>10)
+			}
+		}
+	})
+}
+
+// liveHeap returns the bytes in use after a collection.
+func liveHeap() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
 }
 
 // TestConformRedaction puts a secret into every field that takes one and looks
