@@ -1,6 +1,7 @@
 package check
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"time"
@@ -68,7 +69,11 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	if w.Labels == nil {
 		w.Labels = map[string]string{}
 	}
-	return json.Marshal(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // left to the caller's encoder, which escapes by default
+	err := e.Encode(w)
+	return b.Bytes(), err
 }
 
 func seconds(d time.Duration) float64 { return d.Seconds() }

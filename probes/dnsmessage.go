@@ -79,19 +79,19 @@ func newID() uint16 { return uint16(rand.Uint32()) }
 // message is a DNS answer as it came, checked by [question.accept].
 type message []byte
 
-func (m message) id() uint16                  { return binary.BigEndian.Uint16(m) }
-func (m message) response() bool              { return m[2]&(1<<7) != 0 }
-func (m message) opcode() int                 { return int(m[2]>>3) & 0xF }
-func (m message) authoritative() bool         { return m[2]&(1<<2) != 0 }
-func (m message) truncated() bool             { return m[2]&(1<<1) != 0 }
-func (m message) recursionDesired() bool      { return m[2]&1 != 0 }
-func (m message) recursionAvail() bool        { return m[3]&(1<<7) != 0 }
-func (m message) authenticated() bool         { return m[3]&(1<<5) != 0 }
-func (m message) checkingDisabled() bool      { return m[3]&(1<<4) != 0 }
-func (m message) rcode() int                  { return int(m[3] & 0xF) }
-func (m message) count(i int) int             { return int(binary.BigEndian.Uint16(m[4+2*i:])) }
-func (m message) section(i section) int       { return m.count(int(i)) }
-func malformed(format string, a ...any) error { return &malformedError{fmt.Sprintf(format, a...)} }
+func (m message) id() uint16                     { return binary.BigEndian.Uint16(m) }
+func (m message) response() bool                 { return m[2]&(1<<7) != 0 }
+func (m message) opcode() int                    { return int(m[2]>>3) & 0xF }
+func (m message) authoritative() bool            { return m[2]&(1<<2) != 0 }
+func (m message) truncated() bool                { return m[2]&(1<<1) != 0 }
+func (m message) recursionDesired() bool         { return m[2]&1 != 0 }
+func (m message) recursionAvail() bool           { return m[3]&(1<<7) != 0 }
+func (m message) authenticated() bool            { return m[3]&(1<<5) != 0 }
+func (m message) checkingDisabled() bool         { return m[3]&(1<<4) != 0 }
+func (m message) rcode() int                     { return int(m[3] & 0xF) }
+func (m message) count(i int) int                { return int(binary.BigEndian.Uint16(m[4+2*i:])) }
+func (m message) section(i section) int          { return m.count(int(i)) }
+func dnsMalformed(format string, a ...any) error { return &malformedError{fmt.Sprintf(format, a...)} }
 
 // malformedError tells how an answer breaks the protocol.
 type malformedError struct{ what string }
@@ -110,7 +110,7 @@ func (q *question) accept(msg message, id uint16) error {
 		return errIgnored
 	}
 	if len(msg) < headerSize {
-		return malformed("%d bytes, a header has %d", len(msg), headerSize)
+		return dnsMalformed("%d bytes, a header has %d", len(msg), headerSize)
 	}
 	if !msg.response() || msg.opcode() != dns.OpcodeQuery {
 		return errIgnored
@@ -125,7 +125,7 @@ func (q *question) accept(msg message, id uint16) error {
 		}
 		return nil
 	default:
-		return malformed("%d questions", msg.count(0))
+		return dnsMalformed("%d questions", msg.count(0))
 	}
 }
 
@@ -136,7 +136,7 @@ func (q *question) matches(body []byte) error {
 		return nil
 	}
 	if _, end, err := dns.UnpackDomainName(body, 0); err != nil || end+4 > len(body) {
-		return malformed("the question cannot be read")
+		return dnsMalformed("the question cannot be read")
 	}
 	return errIgnored
 }
@@ -177,21 +177,21 @@ func (m message) records(visit func(section, dns.RR) error) error {
 	if m.count(0) == 1 {
 		_, end, err := dns.UnpackDomainName(m, off)
 		if err != nil || end+4 > len(m) {
-			return malformed("the question cannot be read")
+			return dnsMalformed("the question cannot be read")
 		}
 		off = end + 4
 	}
 	for s := sectionAnswer; s <= sectionAdditional; s++ {
 		for i := range m.section(s) {
 			if off >= len(m) {
-				return malformed("the header counts more records than there are")
+				return dnsMalformed("the header counts more records than there are")
 			}
 			rr, end, err := dns.UnpackRR(m, off)
 			if err != nil && s == sectionAdditional {
 				rr, end, err = m.bareOPT(off, err)
 			}
 			if err != nil {
-				return malformed("record %d of section %d cannot be read: %v", i+1, s, err)
+				return dnsMalformed("record %d of section %d cannot be read: %v", i+1, s, err)
 			}
 			off = end
 			if err := visit(s, rr); err != nil {
@@ -252,7 +252,7 @@ func (c *chain) follow(name string) ([]string, error) {
 			return aliases, nil
 		}
 		if len(aliases) == maxChain {
-			return aliases, malformed("CNAME records loop, or follow each other more than %d times", maxChain)
+			return aliases, dnsMalformed("CNAME records loop, or follow each other more than %d times", maxChain)
 		}
 		aliases = append(aliases, target)
 		at = dns.CanonicalName(target)

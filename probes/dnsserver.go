@@ -162,7 +162,7 @@ func (x *exchange) datagram(ctx context.Context, conn net.Conn, q *question, unt
 			}
 			continue
 		case err != nil:
-			return ended(ctx, err)
+			return dnsEnded(ctx, err)
 		}
 		switch err := q.accept(buf[:n], id); {
 		case err == errIgnored:
@@ -171,7 +171,7 @@ func (x *exchange) datagram(ctx context.Context, conn net.Conn, q *question, unt
 		case err != nil:
 			return err
 		case n == maxDatagram:
-			return malformed("larger than the %d bytes that UDP is offered", q.limit)
+			return dnsMalformed("larger than the %d bytes that UDP is offered", q.limit)
 		}
 		x.first = time.Now()
 		x.last, x.answer = x.first, append(message(nil), buf[:n]...)
@@ -201,7 +201,7 @@ func (x *exchange) stream(ctx context.Context, conn net.Conn, q *question, until
 	for {
 		msg, err := x.readStream(conn)
 		if err != nil {
-			return ended(ctx, err)
+			return dnsEnded(ctx, err)
 		}
 		switch err := q.accept(msg, id); {
 		case err == errIgnored:
@@ -216,7 +216,7 @@ func (x *exchange) stream(ctx context.Context, conn net.Conn, q *question, until
 }
 
 // ended returns err, unless it only tells that ctx was cancelled.
-func ended(ctx context.Context, err error) error {
+func dnsEnded(ctx context.Context, err error) error {
 	if ctx.Err() == context.Canceled {
 		return ctx.Err()
 	}
@@ -240,7 +240,7 @@ func (x *exchange) readStream(conn net.Conn) (message, error) {
 // cut words the end of a stream before the end of a message.
 func cut(n int, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return malformed("the connection was closed after %s bytes of it", strconv.Itoa(n))
+		return dnsMalformed("the connection was closed after %s bytes of it", strconv.Itoa(n))
 	}
 	return err
 }

@@ -297,10 +297,6 @@ func askReason(err error, name, server string, system bool) *check.Reason {
 	return &r
 }
 
-func isTimeout(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
-}
-
 // addresses reads the A or AAAA records at the end of the answer's CNAMEs.
 func addresses(msg message, q *question, server string) ([]netip.Addr, *check.Reason) {
 	if r := rcodeReason(msg.rcode(), q.name, server); r != nil {
