@@ -45,6 +45,11 @@ const (
 	transportTLS  = "tls"
 )
 
+// dnsDefault is what a dns check expects unless it says otherwise. It is one
+// expectation, so that whoever mentions the rcode or the count takes over
+// both: rcode == 'NXDOMAIN' comes without an answer.
+const dnsDefault = "rcode == 'NOERROR' && answer_count > 0"
+
 func newDNSOptions() *dnsOptions {
 	return &dnsOptions{
 		Type: "A", Class: "IN", Transport: transportAuto, Recursion: true, EDNS: ednsSize,
@@ -84,9 +89,7 @@ func (o *dnsOptions) Build(check.Setup) (check.Plan, error) {
 	plan := check.Plan{
 		Probe:  p,
 		Target: p.target(),
-		// One expectation, so that whoever mentions the rcode or the count
-		// takes over both: rcode == 'NXDOMAIN' comes without an answer.
-		Defaults: []check.Default{{Expect: "rcode == 'NOERROR' && answer_count > 0"}},
+		Defaults: []check.Default{{Expect: dnsDefault}},
 	}
 	if p.transport == transportTLS {
 		plan.Defaults = append(plan.Defaults, p.tls.defaults()...)

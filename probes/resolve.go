@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/miekg/dns"
 	"golang.org/x/net/idna"
@@ -48,10 +48,17 @@ func (j *journey) resolve(ctx context.Context, r *router, host string) ([]netip.
 	return addrs, reason
 }
 
+// maxName is the length of the longest domain name as text, in bytes: 255 in
+// wire form (RFC 1035 section 3.1) without the first length and the root.
+const maxName = 253
+
 // asciiName returns a host name as it is asked for: internationalised labels
 // in their ASCII form (RFC 5891), everything else untouched. Underscores and
 // a final dot are fine.
 func asciiName(name string) (string, error) {
+	if len(name) > utf8.UTFMax*maxName { // before idna, which takes quadratic time
+		return "", fmt.Errorf("the name is not a domain name: longer than %d bytes", maxName)
+	}
 	ascii := name
 	if strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 }) {
 		var err error
@@ -63,8 +70,8 @@ func asciiName(name string) (string, error) {
 	if ascii == "" {
 		return "", errors.New("the name is empty")
 	}
-	if len(strings.TrimSuffix(ascii, ".")) > 253 {
-		return "", fmt.Errorf("%q is not a domain name: longer than 253 bytes", name)
+	if len(strings.TrimSuffix(ascii, ".")) > maxName {
+		return "", fmt.Errorf("%q is not a domain name: longer than %d bytes", name, maxName)
 	}
 	if ascii != "." {
 		for label := range strings.SplitSeq(strings.TrimSuffix(ascii, "."), ".") {
