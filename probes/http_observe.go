@@ -156,11 +156,6 @@ func (r *httpRun) send(wire httpWire, request *httpRequest) *check.Reason {
 	return r.broken(err, check.HTTPHeaderTimeout, "no response in time")
 }
 
-func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
-}
-
 // broken explains an error on the connection. A timeout gets the code and the
 // message given.
 func (r *httpRun) broken(err error, timeout check.Code, message string) *check.Reason {
