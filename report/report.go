@@ -41,7 +41,7 @@ type Format struct {
 // Formats returns all formats, the most used first.
 func Formats() []Format {
 	return []Format{
-		{"table", "a table for people with details of what is not up", newTable},
+		{"table", "a table for people with details of what is not up", atClose("table", writeTable)},
 		{"json", "one JSON document with all results", newJSON},
 		{"ndjson", "one JSON object on a line for each result, as it arrives", newNDJSON},
 		{"quiet", "nothing when all is up, else a line for each check that is not", newQuiet},

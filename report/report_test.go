@@ -174,7 +174,7 @@ func TestGolden(t *testing.T) {
 	}{{"80", 80, false}, {"40", 40, false}, {"color", 100, true}} {
 		o := options(results)
 		o.Width, o.Color = tt.width, tt.color
-		t.Run("table-"+tt.name, func(t *testing.T) { golden(t, "table-"+tt.name+".golden", write(t, newTable, o, arrival)) })
+		t.Run("table-"+tt.name, func(t *testing.T) { golden(t, "table-"+tt.name+".golden", write(t, Formats()[0].New, o, arrival)) })
 		t.Run("card-"+tt.name, func(t *testing.T) { golden(t, "card-"+tt.name+".golden", write(t, Card, o, arrival)) })
 	}
 }

@@ -3,7 +3,6 @@ package report
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -16,27 +15,15 @@ const (
 	maxColumn = 40 // a longer cell of a plain text table pushes the rest of its line
 )
 
-// table collects results and writes all at Close, when the widths are known.
+// table writes a line for each result, a paragraph for each that is not simply
+// up, and the sum.
 type table struct {
-	w       io.Writer
-	o       Options
-	p       palette
-	results []check.Result
-	sum     check.Summary
+	run
+	p palette
 }
 
-func newTable(w io.Writer, o Options) check.Sink {
-	return InOrder(o.Checks, &table{w: w, o: o.withDefaults(), p: newPalette(o.Color)})
-}
-
-func (t *table) Put(r check.Result) error {
-	t.results = append(t.results, r)
-	t.sum.Add(r)
-	return nil
-}
-
-func (t *table) Close() error {
-	b := bufio.NewWriterSize(t.w, 64<<10)
+func writeTable(b *bufio.Writer, r run) {
+	t := table{run: r, p: newPalette(r.o.Color)}
 	if len(t.results) > 0 {
 		t.rows(b)
 	}
@@ -49,7 +36,6 @@ func (t *table) Close() error {
 		b.WriteByte('\n')
 	}
 	b.WriteString(summaryLine(t.sum, t.o, t.p) + "\n")
-	return wrap("table", b.Flush())
 }
 
 // column is one column of the table.
@@ -83,7 +69,7 @@ func latency(r check.Result) string {
 }
 
 // rows writes the head and a line for each result.
-func (t *table) rows(b *bufio.Writer) {
+func (t table) rows(b *bufio.Writer) {
 	cols := t.layout()
 	titles := make([]string, len(cols))
 	for i, c := range cols {
@@ -119,7 +105,7 @@ func line(cells []string) string {
 // layout measures the columns and fits them to the terminal: the widest shrink
 // first, then columns go. Columns that would say nothing new are left out: a
 // target that is the check's name, reasons when there are none.
-func (t *table) layout() []column {
+func (t table) layout() []column {
 	cols := columns()
 	told, named := false, true
 	for _, r := range t.results {
