@@ -44,11 +44,16 @@ func (r *httpRun) readBody(head *httpHead, body io.Reader) *check.Reason {
 		coding = ""
 	}
 	r.j.obs.Set("encoding", coding)
-	reader, done, err := decode(src, coding, r.p.maxBody)
+	keep, limit := r.p.needs.body || r.p.needs.json, r.p.maxBody
+	if keep && largeWindow(coding) {
+		limit /= 2 // the window takes as much again
+	}
+	reader, done, err := decode(src, coding, limit)
 	if err == nil {
 		defer done()
 		var content bodyContent
-		if content, err = collect(reader, r.p.maxBody, r.p.needs.body || r.p.needs.json); err == nil {
+		if content, err = collect(reader, limit, keep); err == nil {
+			content.limit = limit
 			r.setBody(head, content)
 			return nil
 		}
@@ -66,6 +71,7 @@ func (r *httpRun) readBody(head *httpHead, body io.Reader) *check.Reason {
 // bodyContent is what was read of a body.
 type bodyContent struct {
 	size      int64
+	limit     int64
 	truncated bool   // there was more than the limit
 	bytes     []byte // only when asked for, and not when truncated
 }
@@ -102,7 +108,7 @@ func (r *httpRun) setBody(head *httpHead, c bodyContent) {
 	obs.Set("truncated", c.truncated)
 	if c.truncated {
 		for _, fact := range []string{"body", "json", "size"} {
-			obs.Explain(fact, check.HTTPBodyTooLarge, fmt.Sprintf("the body is larger than max_body (%s)\nhint: raise max_body", check.Size(r.p.maxBody)))
+			obs.Explain(fact, check.HTTPBodyTooLarge, fmt.Sprintf("the body is larger than the limit of %s\nhint: raise max_body", check.Size(c.limit)))
 		}
 		return
 	}
@@ -187,7 +193,7 @@ func decode(src io.Reader, coding string, limit int64) (io.Reader, func(), error
 	reader, done, windows := io.Reader(first), func() {}, 0
 	for i := len(codings) - 1; i >= 0; i-- {
 		name := strings.Trim(codings[i], " \t")
-		if name == "br" || name == "zstd" {
+		if largeWindow(name) {
 			windows++
 		}
 		if windows > 1 {
@@ -201,6 +207,11 @@ func decode(src io.Reader, coding string, limit int64) (io.Reader, func(), error
 		reader, done = next, func() { end(); before() }
 	}
 	return reader, done, nil
+}
+
+// largeWindow reports whether a decoder needs a window as large as its output.
+func largeWindow(coding string) bool {
+	return strings.Contains(coding, "br") || strings.Contains(coding, "zstd")
 }
 
 // decoder returns the reader of one coding and what frees it.
