@@ -61,27 +61,6 @@ func observeHTTP(t *testing.T, target string, d time.Duration, change func(*http
 	return buildHTTP(t, target, change, facts...).Probe.Observe(timeout(t, d))
 }
 
-// wantFailure checks the code of an observation and a part of its message.
-func wantFailure(t *testing.T, o check.Observation, code check.Code, part string) {
-	t.Helper()
-	if o.Failure.Code != code || !strings.Contains(o.Failure.Message, part) {
-		t.Errorf("failure %s %q, want %s with %q", o.Failure.Code, o.Failure.Message, code, part)
-	}
-}
-
-// wantFacts checks some facts of an observation that is no failure.
-func wantFacts(t *testing.T, o check.Observation, want check.Facts) {
-	t.Helper()
-	if !o.Failure.IsZero() {
-		t.Fatalf("failure %s %q", o.Failure.Code, o.Failure.Message)
-	}
-	for name, v := range want {
-		if diff := cmp.Diff(v, o.Facts[name]); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
-	}
-}
-
 func TestHTTPFactsOfEachVersion(t *testing.T) {
 	t.Parallel()
 	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"127.0.0.1"}})
