@@ -90,7 +90,7 @@ func collect(from io.Reader, limit int64, keep bool) (bodyContent, error) {
 			return bodyContent{truncated: true}, nil
 		}
 		if keep {
-			c.bytes = append(c.bytes, (*buf)[:n]...)
+			c.bytes = append(room(c.bytes, n, limit), (*buf)[:n]...)
 		}
 		switch {
 		case errors.Is(err, io.EOF):
@@ -101,6 +101,16 @@ func collect(from io.Reader, limit int64, keep bool) (bodyContent, error) {
 			return c, err
 		}
 	}
+}
+
+// room makes room for n more bytes without ever having more than the limit.
+func room(b []byte, n int, limit int64) []byte {
+	if len(b)+n <= cap(b) {
+		return b
+	}
+	bigger := make([]byte, len(b), max(len(b)+n, int(min(2*int64(cap(b)), limit))))
+	copy(bigger, b)
+	return bigger
 }
 
 func (r *httpRun) setBody(head *httpHead, c bodyContent) {
