@@ -87,8 +87,8 @@ func (o *dnsOptions) Build(check.Setup) (check.Plan, error) {
 		return check.Plan{}, err
 	}
 	plan := check.Plan{
-		Probe:  p,
-		Target: p.target(),
+		Probe:    p,
+		Target:   p.target(),
 		Defaults: []check.Default{{Expect: dnsDefault}},
 	}
 	if p.transport == transportTLS {
