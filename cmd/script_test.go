@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 			"serve":     serve,
 			"interrupt": interrupt,
 			"repeat":    repeat,
+			"binary":    binary,
 		},
 	})
 }
@@ -138,4 +139,12 @@ func repeat(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat(args[2]+"\n", n)), 0o644))
+}
+
+// binary writes bytes that are no text: binary FILE
+func binary(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: binary FILE")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("\x7fELF\x02\x01\x01\x00\xff\xfe\x00\x00version: 1"), 0o644))
 }

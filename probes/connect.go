@@ -48,6 +48,7 @@ func connectFacts() []check.Fact {
 	return []check.Fact{
 		{Name: "ip", Type: check.String, Doc: "address that the probe connected to"},
 		{Name: "family", Type: check.Int, Doc: "its address family, 4 or 6"},
+		{Name: "resolved_name", Type: check.String, Doc: "name that was resolved, when it is not the host as written"},
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/miekg/dns"
 
 	"github.com/sonde-cli/sonde/check"
@@ -56,26 +55,6 @@ func observeDNS(t *testing.T, p *dnsProbe, timeout time.Duration) check.Observat
 		}
 	}
 	return o
-}
-
-func wantFacts(t *testing.T, o check.Observation, want check.Facts) {
-	t.Helper()
-	got := check.Facts{}
-	for name := range want {
-		if v, ok := o.Facts[name]; ok {
-			got[name] = v
-		}
-	}
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("facts (-want +got):\n%s", diff)
-	}
-}
-
-func wantFailure(t *testing.T, o check.Observation, want check.Code) {
-	t.Helper()
-	if o.Failure.Code != want {
-		t.Errorf("failure %+v, want code %q", o.Failure, want)
-	}
 }
 
 const short = 400 * time.Millisecond // a timeout that has to run out

@@ -32,7 +32,7 @@ type httpOptions struct {
 	MaxBody     check.Size        `yaml:"max_body" doc:"how much of the body to read, after decompression"`
 	Proxy       string            `yaml:"proxy" address:"true" doc:"proxy to go through, http://[user:password@]host:port, or env for that of HTTP_PROXY, HTTPS_PROXY and NO_PROXY"`
 	TLS         TLS               `yaml:"tls" doc:"TLS of https:// URLs"`
-	Route
+	Route       `yaml:",inline"`
 }
 
 // httpAuth is who we say we are.

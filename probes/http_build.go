@@ -384,6 +384,9 @@ func (b *httpBuilder) paths() error {
 	var err error
 	b.probe.home.route, err = route.build()
 	note(err)
+	if err == nil && b.probe.start != nil {
+		note(b.probe.home.route.reaches("url", b.probe.start.Hostname()))
+	}
 	b.probe.home.tls, err = tls.build()
 	note(err)
 	if len(errs) > 0 {

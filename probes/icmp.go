@@ -146,7 +146,7 @@ func icmpHost(host string) (string, error) {
 		return "", errors.New("the host is missing")
 	case ok && err == nil:
 		return "", fmt.Errorf("ICMP has no ports, write %s, or tcp://%s for a port", name, host)
-	case len(host) > 253 || strings.ContainsFunc(host, notOfName):
+	case len(host) > 253 || host[0] == '-' || strings.ContainsFunc(host, notOfName):
 		return "", fmt.Errorf("%q is not a host name or an IP address", host)
 	}
 	return host, nil
@@ -199,6 +199,8 @@ func (p *icmpProbe) Observe(ctx context.Context) check.Observation {
 		return j.fail(check.LocalShutdown, fmt.Sprintf("interrupted while pinging: %v", context.Cause(ctx)))
 	case why != nil:
 		return j.fail(why.Code, why.Message)
+	case got.sent == 0:
+		return j.fail(check.ICMPTimeout, "the timeout left no time to ping "+p.host)
 	}
 	return j.end()
 }

@@ -41,6 +41,9 @@ const noReply time.Duration = -1
 // stays unsent when ctx leaves a packet less than half an interval to be
 // answered in: what could not be answered in time must not count as lost.
 func paceEchoes(ctx context.Context, plan *echoPlan, send func(i int) *check.Reason) *check.Reason {
+	if ctx.Err() != nil {
+		return nil
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	<-timer.C

@@ -144,6 +144,9 @@ func checkHost(host string) error {
 func (p *tcpProbe) Observe(ctx context.Context) check.Observation {
 	j := begin()
 	j.obs.Reproduce = p.reproduce
+	if p.tls == nil {
+		j.obs.Facts = make(check.Facts, 4) // the usual room is for a certificate
+	}
 	conn, reason := j.connect(ctx, p.route, p.host, p.port)
 	if reason != nil {
 		return j.stop(reason)
