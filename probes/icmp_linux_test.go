@@ -429,8 +429,8 @@ func TestRoundsShareOneSocket(t *testing.T) {
 	}
 }
 
-// TestA13OutOfDescriptors runs in a process that may open no more files.
-func TestA13OutOfDescriptors(t *testing.T) {
+// TestA13OutOfDescriptorsICMP runs in a process that may open no more files.
+func TestA13OutOfDescriptorsICMP(t *testing.T) {
 	if os.Getenv(icmpChild) == "" {
 		out, ok := inChild(t, "starved", nil)
 		if !ok || !strings.Contains(out, "ended well") {

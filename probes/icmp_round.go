@@ -82,8 +82,8 @@ type echoRound struct {
 type packetState uint8
 
 const (
-	packetOpen packetState = iota
-	packetReported              // an ICMP error told that it will not be answered
+	packetOpen     packetState = iota
+	packetReported             // an ICMP error told that it will not be answered
 	packetAnswered
 )
 
