@@ -186,6 +186,12 @@ func summaryLine(s check.Summary, o Options, p palette) string {
 	return checks + ": " + strings.Join(counts(s, p), ", ") + took
 }
 
+// plainSummary is the summary on one line without colour.
+func plainSummary(r run) string {
+	r.o.Width = 0
+	return summaryLine(r.sum, r.o, palette{})
+}
+
 // counts returns "9 up", "1 down" and so on, without those of which there are
 // none.
 func counts(s check.Summary, p palette) []string {
