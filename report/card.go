@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"io"
 	"slices"
 	"strings"
@@ -17,7 +17,8 @@ const briefFacts = 20
 
 // card shows each result at length: what `sonde check` prints on a terminal.
 type card struct {
-	b   *bufio.Writer
+	w   io.Writer
+	b   bytes.Buffer // of the current card
 	o   Options
 	p   palette
 	sum check.Summary
@@ -31,7 +32,7 @@ func Card(w io.Writer, o Options) check.Sink {
 	if o.Width == 0 {
 		o.Width = cardWidth
 	}
-	return InOrder(o.Checks, &card{b: bufio.NewWriter(w), o: o, p: newPalette(o.Color)})
+	return InOrder(o.Checks, &card{w: w, o: o, p: newPalette(o.Color)})
 }
 
 func (c *card) Put(r check.Result) error {
@@ -44,7 +45,7 @@ func (c *card) Put(r check.Result) error {
 	c.section(c.facts(r), "  ")
 	c.section(c.expectations(r), "  ")
 	c.section(c.cause(r), "  ")
-	return wrap("card", c.b.Flush())
+	return c.flush()
 }
 
 // Close writes the sum of several results; one speaks for itself.
@@ -52,7 +53,12 @@ func (c *card) Close() error {
 	if c.sum.Total > 1 {
 		c.b.WriteString("\n" + summaryLine(c.sum, c.o, c.p) + "\n")
 	}
-	return wrap("card", c.b.Flush())
+	return c.flush()
+}
+
+func (c *card) flush() error {
+	_, err := c.b.WriteTo(c.w)
+	return wrap("card", err)
 }
 
 // section writes lines, with an empty line before them unless they begin the

@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -17,7 +17,7 @@ var githubLevels = [...]string{"error", "warning", "notice"}
 // writeGitHub writes workflow commands that annotate the line of the check's
 // file. Where there are more than GitHub shows, the last one says how many are
 // left.
-func writeGitHub(b *bufio.Writer, r run) {
+func writeGitHub(b *bytes.Buffer, r run) {
 	byLevel := make(map[string][]check.Result)
 	for _, res := range r.results {
 		if level := githubLevel(res); level != "" {

@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -29,7 +29,7 @@ type gitlabLocation struct {
 }
 
 // writeGitLab writes an issue for each check that is not simply up.
-func writeGitLab(b *bufio.Writer, r run) {
+func writeGitLab(b *bytes.Buffer, r run) {
 	b.WriteByte('[')
 	seen := make(map[string]int)
 	separator := "\n"

@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -14,7 +14,7 @@ const markdownLimit = 1_000_000
 
 // markdown writes until the limit is reached and counts what it leaves out.
 type markdown struct {
-	b    *bufio.Writer
+	b    *bytes.Buffer
 	used int
 }
 
@@ -30,7 +30,7 @@ func (m *markdown) add(text string) bool {
 
 // writeMarkdown writes GitHub flavoured Markdown: the sum, what is not simply
 // up with details, and the rest folded away.
-func writeMarkdown(b *bufio.Writer, r run) {
+func writeMarkdown(b *bytes.Buffer, r run) {
 	m := &markdown{b: b}
 	m.add("### sonde: " + plainSummary(r) + "\n")
 	var bad, good []check.Result

@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,7 +20,7 @@ const (
 
 // writeNagios writes a plugin's output: a status line, performance data, and a
 // line for each check that is not simply up.
-func writeNagios(b *bufio.Writer, r run) {
+func writeNagios(b *bytes.Buffer, r run) {
 	state, head := nagiosState(r)
 	text := "SONDE " + state + " - " + short(head, nagiosStatus) + " | "
 	perf := nagiosCounts(r.sum)

@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"maps"
 	"math"
@@ -46,7 +46,7 @@ func (m *metrics) add(name, help, labels string, value float64) {
 // writePrometheus writes the text exposition format 0.0.4 for node_exporter's
 // textfile collector. Names are blackbox_exporter's where the meaning is the
 // same, else they begin with sonde_.
-func writePrometheus(b *bufio.Writer, r run) {
+func writePrometheus(b *bytes.Buffer, r run) {
 	m := metrics{families: make(map[string]*family), written: make(map[string]bool)}
 	docs := factDocs(r.o.Checks)
 	seen := make(map[string]int)

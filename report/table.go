@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +22,7 @@ type table struct {
 	p palette
 }
 
-func writeTable(b *bufio.Writer, r run) {
+func writeTable(b *bytes.Buffer, r run) {
 	t := table{run: r, p: newPalette(r.o.Color)}
 	if len(t.results) > 0 {
 		t.rows(b)
@@ -69,7 +69,7 @@ func latency(r check.Result) string {
 }
 
 // rows writes the head and a line for each result.
-func (t table) rows(b *bufio.Writer) {
+func (t table) rows(b *bytes.Buffer) {
 	cols := t.layout()
 	titles := make([]string, len(cols))
 	for i, c := range cols {

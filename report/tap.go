@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -15,7 +15,7 @@ import (
 //
 // An optional check that is not up is skipped, since it does not fail the run
 // either.
-func writeTAP(b *bufio.Writer, r run) {
+func writeTAP(b *bytes.Buffer, r run) {
 	fmt.Fprintf(b, "TAP version 13\n1..%d", len(r.results))
 	if len(r.results) == 0 {
 		b.WriteString(" # SKIP no checks ran")
@@ -49,7 +49,7 @@ func tapDescription(r check.Result) string {
 
 // tapDiagnostics writes a YAML block whose strings are quoted as in JSON,
 // which YAML reads as well.
-func tapDiagnostics(b *bufio.Writer, r check.Result) {
+func tapDiagnostics(b *bytes.Buffer, r check.Result) {
 	if r.Verdict == check.Up && !r.Flaky {
 		return
 	}
@@ -77,7 +77,7 @@ func tapDiagnostics(b *bufio.Writer, r check.Result) {
 	b.WriteString("  ...\n")
 }
 
-func tapMissed(b *bufio.Writer, findings []check.Finding) {
+func tapMissed(b *bytes.Buffer, findings []check.Finding) {
 	head := "  missed:\n"
 	for _, f := range findings {
 		if !f.OK {
