@@ -24,14 +24,12 @@ func wantFailure(t *testing.T, o check.Observation, code check.Code, parts ...st
 	}
 }
 
-// wantFacts checks the facts that are named, and no others.
+// wantFacts checks the facts that are named, and no others; nil wants it absent.
 func wantFacts(t *testing.T, o check.Observation, want check.Facts) {
 	t.Helper()
 	got := check.Facts{}
 	for name := range want {
-		if v, ok := o.Facts[name]; ok {
-			got[name] = v
-		}
+		got[name] = o.Facts[name]
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("facts (-want +got):\n%s\nfailure: %+v", diff, o.Failure)
