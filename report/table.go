@@ -12,7 +12,7 @@ import (
 // Column limits of the table, in columns of the terminal.
 const (
 	gap       = 2  // between two columns
-	maxColumn = 40 // a longer cell of a plain text table pushes the rest of its line
+	maxColumn = 60 // a longer cell of a plain text table pushes the rest of its line
 )
 
 // table writes a line for each result, a paragraph for each that is not simply
