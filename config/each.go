@@ -71,11 +71,15 @@ func (e *each) usage() string {
 	return "write " + strings.Join(names, " or ")
 }
 
-// suffix is what tells an instance's id from the others'.
-func suffix(values []eachValue) string {
+// suffix is what tells an instance's id from the others'. Where it is only
+// shown, values from variables are masked.
+func suffix(values []eachValue, shown bool) string {
 	texts := make([]string, len(values))
 	for i, v := range values {
 		texts[i] = v.text
+		if shown {
+			texts[i] = v.expansion().masked()
+		}
 	}
 	return "[" + strings.Join(texts, ",") + "]"
 }
@@ -177,7 +181,7 @@ func (f *file) eachFile(n *yaml.Node, name string) []eachValue {
 		err = errNotText{}
 	}
 	if err != nil {
-		f.problem(n, fmt.Sprintf("cannot read the file %q of %s: %v", path.text, name, plainCause(err)), "the path is relative to the file of checks")
+		f.problem(n, fmt.Sprintf("cannot read the file %q of %s: %v", path.masked(), name, plainCause(err)), "the path is relative to the file of checks")
 		return nil
 	}
 	values := make([]eachValue, 0, strings.Count(text, "\n")+1)

@@ -116,18 +116,19 @@ func (m *maker) instance(vars *scope) bool {
 	if d.failed {
 		return false
 	}
-	id, at := h.Name, place{m.file.src.name, int32(m.line), int32(m.merged.Column)}
+	id, shown, at := h.Name, h.Name, place{m.file.src.name, int32(m.line), int32(m.merged.Column)}
 	if name := lookup(m.merged, "name"); name != nil {
 		at.line, at.column = int32(name.Line), int32(name.Column)
 	}
 	if m.each != nil {
-		id += suffix(vars.values)
-		d.instance = id
+		id += suffix(vars.values, false)
+		shown += suffix(vars.values, true)
+		d.instance = shown
 		if len(vars.values) == 1 {
 			at = vars.values[0].place
 		}
 	}
-	if !m.unique(id, at) {
+	if !m.unique(id, shown, at) {
 		return false
 	}
 	if !h.Enabled {
@@ -147,7 +148,7 @@ func (m *maker) instance(vars *scope) bool {
 }
 
 // unique reports an id that was there before.
-func (m *maker) unique(id string, at place) bool {
+func (m *maker) unique(id, shown string, at place) bool {
 	ids := m.file.in.ids
 	first, twice := ids[id]
 	if !twice {
@@ -155,7 +156,7 @@ func (m *maker) unique(id string, at place) bool {
 		return true
 	}
 	p := Problem{File: at.file, Line: int(at.line), Column: int(at.column)}
-	message := fmt.Sprintf("the check id %q stands here twice, first at %s", id, first)
+	message := fmt.Sprintf("the check id %q stands here twice, first at %s", shown, first)
 	if at.file == m.file.src.name {
 		p = m.file.src.problem(p.Line, p.Column, message, "")
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/sonde-cli/sonde/check"
 )
 
 // maxVarFile is the most that ${file:path} reads, in bytes.
@@ -201,6 +203,18 @@ func (s *scope) expand(t template) (expansion, []*varError) {
 	return expansion{b.String(), spans}, errs
 }
 
+// masked returns the text without what came from the environment or a file,
+// for messages.
+func (e expansion) masked() string {
+	var b strings.Builder
+	at := 0
+	for _, s := range e.spans {
+		b.WriteString(e.text[at:s.start] + check.Masked)
+		at = s.end
+	}
+	return b.String() + e.text[at:]
+}
+
 func secret(text string) expansion { return expansion{text, []span{{0, len(text)}}} }
 
 // resolve finds the value of one reference.
@@ -229,10 +243,10 @@ func (s *scope) resolve(p part) (expansion, []*varError) {
 	case r.op == ":?":
 		why, errs := s.expand(r.arg)
 		if why.text == "" {
-			why.text = "it is required"
+			why = expansion{text: "it is required"}
 		}
 		return expansion{}, append(errs, &varError{offset: p.offset,
-			message: fmt.Sprintf("the variable %s is not set: %s", r.name, why.text)})
+			message: fmt.Sprintf("the variable %s is not set: %s", r.name, why.masked())})
 	default:
 		return expansion{}, []*varError{{offset: p.offset, message: fmt.Sprintf("the variable %s is not set", r.name),
 			hint: fmt.Sprintf("set it, or give a default: ${%s:-default}", r.name)}}
@@ -275,7 +289,7 @@ func (s *scope) file(p part) (expansion, []*varError) {
 	if !known {
 		var err error
 		if text, err = readAll(name, maxVarFile); err != nil {
-			return expansion{}, []*varError{{offset: p.offset, message: fmt.Sprintf("cannot read the file %q: %v", path.text, plainCause(err))}}
+			return expansion{}, []*varError{{offset: p.offset, message: fmt.Sprintf("cannot read the file %q: %v", path.masked(), plainCause(err))}}
 		}
 		text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 		if len(s.files) < 256 {
