@@ -53,6 +53,7 @@ type measurement struct {
 	concurrency  int
 	deadline     time.Duration // of the whole run; 0 for none
 	progress     bool
+	tap          func(check.Result) // sees each result; may be nil
 
 	outputs outputs
 	live    *report.ProgressLine // nil when nothing is shown
@@ -145,6 +146,9 @@ func (m *measurement) Put(r check.Result) error {
 	}
 	if m.live != nil {
 		_ = m.live.Put(r)
+	}
+	if m.tap != nil {
+		m.tap(r)
 	}
 	m.outputs.put(r)
 	return nil

@@ -21,7 +21,7 @@ deadline ran out, 130 interrupted.`
 // one file and one line here.
 func commands() []func(*App) *cobra.Command {
 	return []func(*App) *cobra.Command{
-		newCheck, newRun, newValidate, newKinds, newSchema, newVersion,
+		newCheck, newRun, newValidate, newKinds, newSchema, newDemo, newPlayground, newVersion,
 	}
 }
 

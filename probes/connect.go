@@ -48,6 +48,7 @@ func connectFacts() []check.Fact {
 	return []check.Fact{
 		{Name: "ip", Type: check.String, Doc: "address that the probe connected to"},
 		{Name: "family", Type: check.Int, Doc: "its address family, 4 or 6"},
+		{Name: "resolved_name", Type: check.String, Doc: "name that was resolved, when it is not the host as written"},
 	}
 }
 
@@ -190,4 +191,14 @@ func race(ctx context.Context, addrs []netip.Addr, try func(context.Context, net
 		return nil, netip.Addr{}, failed
 	}
 	return winner.conn, winner.addr, nil
+}
+
+// reaches checks that the route can lead to the host, which matters for an IP
+// address of a family that the route excludes. The error names the option.
+func (r *router) reaches(option, host string) error {
+	addr, err := netip.ParseAddr(host)
+	if err != nil || r.family == 0 || r.address.IsValid() || familyOf(addr) == r.family {
+		return nil
+	}
+	return check.OptionErrorf(option, "%s is not an IPv%d address, as family or source demands", host, r.family)
 }

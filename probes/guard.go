@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -13,35 +14,40 @@ import (
 // then fails with context.Canceled and not with a timeout.
 type guarded struct {
 	net.Conn
-	ctx      context.Context
-	deadline time.Time   // zero: none
-	release  func() bool // ends the watch for cancellation
+	ctx     context.Context
+	bound   sync.Once
+	release func() bool // ends the watch for cancellation
 }
 
 // past interrupts blocked calls.
 var past = time.Unix(1, 0)
 
-// guard binds the connection to ctx. Closing it ends the watch.
+// guard binds the connection to ctx. Closing it ends the watch. A connection
+// that is closed without being used, as a plain connect check does, costs no
+// timer and no watch: they begin with the first use.
 func guard(ctx context.Context, conn net.Conn) net.Conn {
-	g := &guarded{Conn: conn, ctx: ctx}
-	g.deadline, _ = ctx.Deadline()
-	if !g.deadline.IsZero() {
-		conn.SetDeadline(g.deadline)
+	return &guarded{Conn: conn, ctx: ctx}
+}
+
+func (g *guarded) bind() {
+	if deadline, ok := g.ctx.Deadline(); ok {
+		g.Conn.SetDeadline(deadline)
 	}
-	if ctx.Done() != nil {
-		g.release = context.AfterFunc(ctx, func() { conn.SetDeadline(past) })
+	if g.ctx.Done() != nil {
+		g.release = context.AfterFunc(g.ctx, func() { g.Conn.SetDeadline(past) })
 	}
-	return g
 }
 
 // Read reads as [net.Conn] does.
 func (g *guarded) Read(b []byte) (int, error) {
+	g.bound.Do(g.bind)
 	n, err := g.Conn.Read(b)
 	return n, g.explain(err)
 }
 
 // Write writes as [net.Conn] does.
 func (g *guarded) Write(b []byte) (int, error) {
+	g.bound.Do(g.bind)
 	n, err := g.Conn.Write(b)
 	return n, g.explain(err)
 }
@@ -55,6 +61,7 @@ func (g *guarded) explain(err error) error {
 
 // Close closes the connection and ends the watch for cancellation.
 func (g *guarded) Close() error {
+	g.bound.Do(func() {}) // from now on it is too late
 	if g.release != nil {
 		g.release()
 	}
@@ -71,8 +78,9 @@ func (g *guarded) SetReadDeadline(t time.Time) error { return g.set(g.Conn.SetRe
 func (g *guarded) SetWriteDeadline(t time.Time) error { return g.set(g.Conn.SetWriteDeadline, t) }
 
 func (g *guarded) set(set func(time.Time) error, t time.Time) error {
-	if !g.deadline.IsZero() && (t.IsZero() || t.After(g.deadline)) {
-		t = g.deadline
+	g.bound.Do(g.bind)
+	if deadline, ok := g.ctx.Deadline(); ok && (t.IsZero() || t.After(deadline)) {
+		t = deadline
 	}
 	err := set(t)
 	if g.ctx.Err() != nil { // the cancellation came first and was overwritten

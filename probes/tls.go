@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -192,13 +193,12 @@ func (j *journey) tlsConfig(plan *tlsPlan, name string, protocols []string) *tls
 
 // handshakeReason tells why a handshake failed after the peer had sent heard.
 func (j *journey) handshakeReason(err error, plan *tlsPlan, heard string, took time.Duration) check.Reason {
-	var header tls.RecordHeaderError
 	reason := j.cause(err, check.TLSHandshakeTimeout)
 	text := strings.TrimPrefix(err.Error(), "tls: ")
 	wrong, isVersion := strings.CutPrefix(text, "server selected unsupported protocol version ")
 	switch {
 	case reason.Code.Local(), reason.Code == check.TLSClientCert:
-	case errors.As(err, &header) && heard != "" || heard != "" && !isTLSRecord(heard[0]):
+	case heard != "" && !isTLSRecord(heard[0]):
 		reason.Code = check.TLSPlaintext
 		reason.Message = "the peer does not speak TLS, it sent " + quote(heard)
 	case isVersion:
@@ -272,7 +272,7 @@ func (j *journey) refusal(conn *tls.Conn) *check.Reason {
 	conn.SetReadDeadline(time.Now().Add(3*took + stagger))
 	defer conn.SetReadDeadline(time.Time{})
 	var one [1]byte
-	if _, err := conn.Read(one[:]); err != nil {
+	if _, err := conn.Read(one[:]); err != nil && !errors.Is(err, io.EOF) {
 		if reason := j.cause(err, ""); reason.Code != "" {
 			return &reason
 		}

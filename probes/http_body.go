@@ -1,0 +1,243 @@
+package probes
+
+import (
+	"bufio"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// source is the body as it comes from the wire. It keeps its own error, for
+// decoders wrap or replace it.
+type source struct {
+	from io.Reader
+	n    int64
+	err  error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.from.Read(p)
+	s.n += int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
+}
+
+// readBody reads and decodes the body up to the limit and records its facts.
+func (r *httpRun) readBody(head *httpHead, body io.Reader) *check.Reason {
+	src := &source{from: body}
+	coding := strings.ToLower(strings.Trim(head.all("content-encoding"), " \t"))
+	if coding == "identity" {
+		coding = ""
+	}
+	r.j.obs.Set("encoding", coding)
+	reader, done, err := decode(src, coding, r.p.maxBody)
+	if err == nil {
+		defer done()
+		var content bodyContent
+		if content, err = collect(reader, r.p.maxBody, r.p.needs.body || r.p.needs.json); err == nil {
+			r.setBody(head, content)
+			return nil
+		}
+	}
+	if src.err != nil {
+		reason := r.broken(src.err, check.HTTPBodyTimeout, fmt.Sprintf("the body was not complete in time, %d bytes came", src.n))
+		if reason.Code == check.ConnectReset {
+			reason = &check.Reason{Code: check.HTTPTruncated, Message: fmt.Sprintf("the connection was reset inside the body, after %d bytes", src.n)}
+		}
+		return reason
+	}
+	return &check.Reason{Code: check.HTTPDecode, Message: fmt.Sprintf("the body cannot be decoded (content-encoding %s): %v", excerpt([]byte(coding)), err)}
+}
+
+// bodyContent is what was read of a body.
+type bodyContent struct {
+	size      int64
+	truncated bool   // there was more than the limit
+	bytes     []byte // only when asked for, and not when truncated
+}
+
+var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
+
+// collect reads at most limit bytes. What nobody asked for is only counted.
+func collect(from io.Reader, limit int64, keep bool) (bodyContent, error) {
+	buf := bodyBuffers.Get().(*[]byte)
+	defer bodyBuffers.Put(buf)
+	var c bodyContent
+	for {
+		n, err := from.Read(*buf)
+		c.size += int64(n)
+		if c.size > limit {
+			return bodyContent{truncated: true}, nil
+		}
+		if keep {
+			c.bytes = append(c.bytes, (*buf)[:n]...)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return c, nil
+		case errors.Is(err, errReach), errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
+			return bodyContent{truncated: true}, nil
+		case err != nil:
+			return c, err
+		}
+	}
+}
+
+func (r *httpRun) setBody(head *httpHead, c bodyContent) {
+	obs := &r.j.obs
+	obs.Set("truncated", c.truncated)
+	if c.truncated {
+		for _, fact := range []string{"body", "json", "size"} {
+			obs.Explain(fact, check.HTTPBodyTooLarge, fmt.Sprintf("the body is larger than max_body (%s)\nhint: raise max_body", check.Size(r.p.maxBody)))
+		}
+		return
+	}
+	obs.Set("size", int(c.size))
+	if r.p.needs.body {
+		// No copy: nothing changes the bytes any more.
+		obs.Set("body", unsafe.String(unsafe.SliceData(c.bytes), len(c.bytes)))
+	}
+	if !r.p.needs.json {
+		return
+	}
+	value, err := decodeJSON(c.bytes, r.p.maxBody)
+	if err != nil {
+		obs.Explain("json", check.ExpectCode("json"), fmt.Sprintf("the body (content-type %s) is not usable as JSON: %v; it begins %s", excerpt([]byte(head.get("content-type"))), err, excerpt(c.bytes)))
+		return
+	}
+	obs.Set("json", value)
+}
+
+// Limits of a JSON document that is looked into. Decoded values take many
+// times their size in text, so they are counted before they are made.
+const (
+	maxJSONDepth      = 1000
+	jsonBytesPerValue = 64 // of max_body
+)
+
+// decodeJSON decodes a document that is neither too deep nor too rich.
+func decodeJSON(text []byte, maxBody int64) (any, error) {
+	depth, values := measureJSON(text)
+	if depth > maxJSONDepth {
+		return nil, fmt.Errorf("it is nested more than %d deep", maxJSONDepth)
+	}
+	if most := max(maxBody/jsonBytesPerValue, 1024); values > most {
+		return nil, fmt.Errorf("it has more than %d values; raise max_body for more", most)
+	}
+	var v any
+	if err := json.Unmarshal(text, &v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// measureJSON returns an upper bound of the nesting and the number of values
+// of a document, valid or not.
+func measureJSON(text []byte) (depth int, values int64) {
+	open, inString, escaped := 0, false, false
+	for _, c := range text {
+		switch {
+		case escaped:
+			escaped = false
+		case inString:
+			escaped, inString = c == '\\', c != '"'
+		case c == '"':
+			inString = true
+		case c == '[' || c == '{':
+			open++
+			values++
+			depth = max(depth, open)
+		case c == ']' || c == '}':
+			open--
+		case c == ',':
+			values++
+		}
+	}
+	return depth, values + 1
+}
+
+// decode undoes the content codings, the last applied first (RFC 9110, section
+// 8.4). At most two are undone, and at most one that needs a large window.
+func decode(src io.Reader, coding string, limit int64) (io.Reader, func(), error) {
+	if coding == "" {
+		return src, func() {}, nil
+	}
+	codings := strings.Split(coding, ",")
+	if len(codings) > 2 {
+		return nil, nil, errors.New("more than two nested codings")
+	}
+	first := bufio.NewReader(src)
+	if _, err := first.Peek(1); err != nil { // an empty body is empty in any coding
+		return first, func() {}, nil
+	}
+	reader, done, windows := io.Reader(first), func() {}, 0
+	for i := len(codings) - 1; i >= 0; i-- {
+		name := strings.Trim(codings[i], " \t")
+		if name == "br" || name == "zstd" {
+			windows++
+		}
+		if windows > 1 {
+			return nil, nil, errors.New("two nested codings with large windows")
+		}
+		next, end, err := decoder(name, bufio.NewReader(reader), limit)
+		if err != nil {
+			return nil, nil, err
+		}
+		before := done
+		reader, done = next, func() { end(); before() }
+	}
+	return reader, done, nil
+}
+
+// decoder returns the reader of one coding and what frees it.
+func decoder(name string, src *bufio.Reader, limit int64) (io.Reader, func(), error) {
+	nothing := func() {}
+	switch name {
+	case "identity":
+		return src, nothing, nil
+	case "gzip", "x-gzip":
+		r, err := gzip.NewReader(src)
+		return r, nothing, err
+	case "deflate":
+		// Meant is zlib (RFC 9110, section 8.4.1.2), sent is often bare deflate.
+		if start, err := src.Peek(2); err == nil && start[0]&0x0f == 8 && (int(start[0])<<8|int(start[1]))%31 == 0 {
+			r, err := zlib.NewReader(src)
+			return r, nothing, err
+		}
+		return flate.NewReader(src), nothing, nil
+	case "br":
+		patched, reach, err := limitBrotliWindow(src, limit)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &reachReader{from: brotli.NewReader(patched), left: reach}, nothing, nil
+	case "zstd":
+		descriptor, window := zstdWindow(limit)
+		patched, err := limitZstdWindow(src, descriptor)
+		if err != nil {
+			return nil, nil, err
+		}
+		r, err := zstd.NewReader(patched, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(window), zstd.WithDecoderMaxMemory(window))
+		if err != nil {
+			return nil, nil, err
+		}
+		return r, r.Close, nil
+	default:
+		return nil, nil, fmt.Errorf("the coding %s is not known", excerpt([]byte(name)))
+	}
+}
