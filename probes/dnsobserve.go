@@ -36,7 +36,6 @@ type dnsReply struct {
 // Observe implements [check.Probe].
 func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
 	r := &dnsRun{journey: begin(), probe: p, dnsReply: dnsReply{question: p.question}}
-	r.obs.Facts = make(check.Facts, 32) // there are 27 of a plain answer
 	reason := r.run(ctx)
 	r.obs.Set("query_name", p.question.name)
 	r.obs.Set("retransmits", r.retransmits)
