@@ -120,15 +120,11 @@ func (r *dnsRun) systemReason(failure *check.Reason) *check.Reason {
 // server fails on that (RFC 6891 section 7).
 func (r *dnsRun) ask(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
 	reason := r.exchangeWith(ctx, host, port, until)
-	if reason != nil || r.probe.plain == nil {
-		return reason
-	}
-	switch r.got.rcode {
-	case dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers:
+	if reason == nil && r.probe.plain != nil && r.got.message.refusesEDNS() {
 		r.question = r.probe.plain
 		return r.exchangeWith(ctx, host, port, until)
 	}
-	return nil
+	return reason
 }
 
 func (r *dnsRun) exchangeWith(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
