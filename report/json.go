@@ -49,17 +49,14 @@ func (d *document) Close() error {
 	if err != nil {
 		return wrap("json", err)
 	}
-	b := bufio.NewWriter(d.w)
-	b.Write(head[:len(head)-1])
-	b.WriteString(`,"results":[`)
-	for i, line := range d.results {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteByte('\n')
-		b.Write(line)
+	b := bufio.NewWriter(d.w) // keeps the first error for Flush
+	fmt.Fprintf(b, "%s,\"results\":[", head[:len(head)-1])
+	separator := "\n"
+	for _, line := range d.results {
+		fmt.Fprintf(b, "%s%s", separator, line)
+		separator = ",\n"
 	}
-	b.WriteString("]}\n")
+	fmt.Fprintln(b, "]}")
 	return wrap("json", b.Flush())
 }
 
