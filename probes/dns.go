@@ -181,6 +181,8 @@ func (p *dnsProbe) buildServer(o *dnsOptions) error {
 		return check.OptionErrorf("address", "needs server: it is the address of the server's name")
 	case p.router != nil && p.router.resolver != nil:
 		return p.askResolver(p.router.resolver)
+	case !hasResolvConf:
+		return check.OptionErrorf("server", "is needed on this system, which does not tell its name servers")
 	case p.transport == transportTLS:
 		return check.OptionErrorf("transport", "tls needs a server: the system's resolver has no name to verify")
 	}
