@@ -37,7 +37,7 @@ type question struct {
 
 // newQuestion packs a query. The name is absolute.
 func newQuestion(name string, qtype, class uint16, flags queryFlags) (*question, error) {
-	packed := make([]byte, headerSize, headerSize+256+4+11)
+	packed := make([]byte, headerSize, maxQuery)
 	packed[3] = 1 << 5 // AD: understand the AD bit of the answer (RFC 6840 section 5.7)
 	if flags.recursion {
 		packed[2] = 1
@@ -58,6 +58,18 @@ func newQuestion(name string, qtype, class uint16, flags queryFlags) (*question,
 	}
 	q.packed = packed
 	return q, nil
+}
+
+// maxQuery is the size of the largest query with its length for a stream, in
+// bytes: header, name, type and class, EDNS.
+const maxQuery = 2 + headerSize + 255 + 4 + 11
+
+// withID appends the query with an id to b.
+func (q *question) withID(b []byte, id uint16) []byte {
+	start := len(b)
+	b = append(b, q.packed...)
+	binary.BigEndian.PutUint16(b[start:], id)
+	return b
 }
 
 // appendOPT appends the EDNS(0) pseudo record (RFC 6891 section 6.1).

@@ -36,6 +36,7 @@ type dnsReply struct {
 // Observe implements [check.Probe].
 func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
 	r := &dnsRun{journey: begin(), probe: p, dnsReply: dnsReply{question: p.question}}
+	r.obs.Facts = make(check.Facts, 32) // there are 27 of a plain answer
 	reason := r.run(ctx)
 	r.obs.Set("query_name", p.question.name)
 	r.obs.Set("retransmits", r.retransmits)
@@ -70,12 +71,13 @@ func (r *dnsRun) run(ctx context.Context) *check.Reason {
 	config := cmp.Or(r.probe.router.system, machine()).config()
 	var reason *check.Reason
 	var undecided *dnsReply
+	r.control = true
 	for i, server := range config.servers {
 		r.dnsReply = dnsReply{question: r.probe.question}
 		failure := r.ask(ctx, server.Addr().String(), server.Port(), share(ctx, config.timeout, len(config.servers)-i))
 		switch {
 		case failure != nil:
-			reason = worse(reason, systemReason(failure))
+			reason = worse(reason, r.systemReason(failure))
 		case r.decided():
 			return nil
 		case undecided == nil:
@@ -103,12 +105,16 @@ func (r *dnsRun) decided() bool {
 }
 
 // systemReason blames our own side when the system's resolver cannot be
-// reached.
-func systemReason(r *check.Reason) *check.Reason {
-	if r.Code == check.DNSTimeout || strings.HasPrefix(string(r.Code), "connect.") {
-		return &check.Reason{Code: check.LocalResolver, Message: "the system's resolver does not answer: " + r.Message}
+// reached, but not when it answers other questions.
+func (r *dnsRun) systemReason(failure *check.Reason) *check.Reason {
+	silent := failure.Code == check.DNSTimeout || strings.HasPrefix(string(failure.Code), "connect.")
+	switch {
+	case silent && r.alive:
+		return &check.Reason{Code: failure.Code, Message: failure.Message + ", though it answers others"}
+	case silent:
+		return &check.Reason{Code: check.LocalResolver, Message: "the system's resolver does not answer: " + failure.Message}
 	}
-	return r
+	return failure
 }
 
 // ask puts the question to one server, and once more without EDNS when the

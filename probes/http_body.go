@@ -44,11 +44,16 @@ func (r *httpRun) readBody(head *httpHead, body io.Reader) *check.Reason {
 		coding = ""
 	}
 	r.j.obs.Set("encoding", coding)
-	reader, done, err := decode(src, coding, r.p.maxBody)
+	keep, limit := r.p.needs.body || r.p.needs.json, r.p.maxBody
+	if keep && largeWindow(coding) {
+		limit /= 2 // the window takes as much again
+	}
+	reader, done, err := decode(src, coding, limit)
 	if err == nil {
 		defer done()
 		var content bodyContent
-		if content, err = collect(reader, r.p.maxBody, r.p.needs.body || r.p.needs.json); err == nil {
+		if content, err = collect(reader, limit, keep); err == nil {
+			content.limit = limit
 			r.setBody(head, content)
 			return nil
 		}
@@ -66,6 +71,7 @@ func (r *httpRun) readBody(head *httpHead, body io.Reader) *check.Reason {
 // bodyContent is what was read of a body.
 type bodyContent struct {
 	size      int64
+	limit     int64
 	truncated bool   // there was more than the limit
 	bytes     []byte // only when asked for, and not when truncated
 }
@@ -84,7 +90,7 @@ func collect(from io.Reader, limit int64, keep bool) (bodyContent, error) {
 			return bodyContent{truncated: true}, nil
 		}
 		if keep {
-			c.bytes = append(c.bytes, (*buf)[:n]...)
+			c.bytes = append(room(c.bytes, n, limit), (*buf)[:n]...)
 		}
 		switch {
 		case errors.Is(err, io.EOF):
@@ -97,12 +103,22 @@ func collect(from io.Reader, limit int64, keep bool) (bodyContent, error) {
 	}
 }
 
+// room makes room for n more bytes without ever having more than the limit.
+func room(b []byte, n int, limit int64) []byte {
+	if len(b)+n <= cap(b) {
+		return b
+	}
+	bigger := make([]byte, len(b), max(len(b)+n, int(min(2*int64(cap(b)), limit))))
+	copy(bigger, b)
+	return bigger
+}
+
 func (r *httpRun) setBody(head *httpHead, c bodyContent) {
 	obs := &r.j.obs
 	obs.Set("truncated", c.truncated)
 	if c.truncated {
 		for _, fact := range []string{"body", "json", "size"} {
-			obs.Explain(fact, check.HTTPBodyTooLarge, fmt.Sprintf("the body is larger than max_body (%s)\nhint: raise max_body", check.Size(r.p.maxBody)))
+			obs.Explain(fact, check.HTTPBodyTooLarge, fmt.Sprintf("the body is larger than the limit of %s\nhint: raise max_body", check.Size(c.limit)))
 		}
 		return
 	}
@@ -187,7 +203,7 @@ func decode(src io.Reader, coding string, limit int64) (io.Reader, func(), error
 	reader, done, windows := io.Reader(first), func() {}, 0
 	for i := len(codings) - 1; i >= 0; i-- {
 		name := strings.Trim(codings[i], " \t")
-		if name == "br" || name == "zstd" {
+		if largeWindow(name) {
 			windows++
 		}
 		if windows > 1 {
@@ -201,6 +217,11 @@ func decode(src io.Reader, coding string, limit int64) (io.Reader, func(), error
 		reader, done = next, func() { end(); before() }
 	}
 	return reader, done, nil
+}
+
+// largeWindow reports whether a decoder needs a window as large as its output.
+func largeWindow(coding string) bool {
+	return strings.Contains(coding, "br") || strings.Contains(coding, "zstd")
 }
 
 // decoder returns the reader of one coding and what frees it.
