@@ -51,7 +51,7 @@ const (
 func dnsDefaults() []check.Default {
 	return []check.Default{
 		{Expect: "rcode == 'NOERROR'"},
-		{Expect: "rcode != 'NOERROR' || answer_count > 0"},
+		{Expect: "answer_count > 0 || rcode != 'NOERROR'"},
 	}
 }
 
