@@ -231,7 +231,8 @@ func (l *lookup) records(ctx context.Context, config *resolvConf, name string, q
 		until := share(ctx, config.timeout, len(servers)-i)
 		msg, err := server.ask(ctx, q, until)
 		if err == nil && msg.refusesEDNS() {
-			if q, err = newQuestion(name, qtype, dns.ClassINET, queryFlags{recursion: true}); err == nil {
+			if plain, failed := newQuestion(name, qtype, dns.ClassINET, queryFlags{recursion: true}); failed == nil {
+				q = plain
 				msg, err = server.ask(ctx, q, until)
 			}
 		}
