@@ -68,7 +68,7 @@ func forgeSource(q *testnet.DNSQuery) {
 	m := q.Answer()
 	m.Rcode = dns.RcodeNameError
 	if raw, err := m.Pack(); err == nil {
-		conn.Write(raw)
+		_, _ = conn.Write(raw) // the client may be gone
 	}
 }
 

@@ -65,7 +65,7 @@ func asciiName(name string) (string, error) {
 		var err error
 		profile := idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.BidiRule())
 		if ascii, err = profile.ToASCII(name); err != nil {
-			return "", fmt.Errorf("%q is not a domain name: %v", name, err)
+			return "", fmt.Errorf("%q is not a domain name: %w", name, err)
 		}
 	}
 	if ascii == "" {
