@@ -116,7 +116,11 @@ func kindsMarkdown(kinds []check.Kind) string {
 		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n### Options of %s\n\n", k.Name, sentence(k.Doc), k.Name)
 		b.WriteString("| option | type | default | |\n|---|---|---|---|\n")
 		for _, o := range optionsOf(k) {
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", o.Path, o.Type, code(o.defaults()), cell(o.doc()))
+			standard := code(o.Default)
+			if o.Required {
+				standard = "required"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", o.Path, o.Type, standard, cell(o.doc()))
 		}
 		fmt.Fprintf(&b, "\n### Facts of %s\n\n", k.Name)
 		factTable(&b, k.Facts)

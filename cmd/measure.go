@@ -167,6 +167,10 @@ func (m *measurement) remark() {
 		m.app.warn(fmt.Sprintf("%s: %d of %s did not end", m.cause, m.cut, plural(len(m.checks), "check")), hint)
 	}
 	if n := m.summary.Flaky; n > 0 && m.flags.flaky.value == "warn" {
-		m.app.warn(plural(n, "check")+" flaky: up only after a failed attempt", "--flaky=fail makes that fail the run, --flaky=pass is silent")
+		verb := " is"
+		if n > 1 {
+			verb = " are"
+		}
+		m.app.warn(plural(n, "check")+verb+" flaky: up only after a failed attempt", "--flaky=fail makes that fail the run, --flaky=pass is silent")
 	}
 }

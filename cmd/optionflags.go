@@ -177,7 +177,7 @@ func (f *optionFlags) otherSettings(io.Reader) ([]config.Setting, error) {
 		if !ok || path == "" {
 			return nil, usagef("write it like --set tls.min_version=1.3", "--set %q names no option", s)
 		}
-		all = append(all, config.Setting{Path: path, Value: value, Flag: "--set"})
+		all = append(all, config.Setting{Path: path, Value: value, Flag: "--set " + path})
 	}
 	return all, nil
 }

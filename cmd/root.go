@@ -59,7 +59,21 @@ func newRoot(a *App) *cobra.Command {
 		root.AddCommand(build(a))
 	}
 	root.InitDefaultCompletionCmd(a.Args...)
+	strictCompletion(root)
 	return root
+}
+
+// strictCompletion makes `completion` without one of its shells a mistake; it
+// would print its help and succeed.
+func strictCompletion(root *cobra.Command) {
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args = cobra.ArbitraryArgs
+			c.RunE = func(*cobra.Command, []string) error {
+				return usagef("for example: sonde completion bash", "completion takes one of bash, zsh, fish, powershell")
+			}
+		}
+	}
 }
 
 func unknownCommand(root *cobra.Command, args []string) error {

@@ -53,12 +53,12 @@ func (s *selection) verify(set *config.Set) error {
 		return nil
 	}
 	switch {
-	case set.Total == 0:
-		return usagef("", "no checks in %s", strings.Join(set.Files, ", "))
-	case set.Disabled == set.Total:
-		return usagef("remove `enabled: false` from a check", "all checks are disabled (%d)", set.Total)
-	default:
+	case set.Total > 0:
 		return usagef("", "the selection leaves none of %s%s", plural(set.Total, "check"), disabled(set.Disabled))
+	case set.Disabled > 0:
+		return usagef("remove 'enabled: false' from one", "all checks are disabled: %d", set.Disabled)
+	default:
+		return usagef("", "no checks in %s", strings.Join(set.Files, ", "))
 	}
 }
 

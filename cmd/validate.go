@@ -51,7 +51,7 @@ func (a *App) validate(ctx context.Context, files []string, asJSON, verbose bool
 		return err
 	}
 	a.warnAll(set.Warnings)
-	if set.Total == 0 {
+	if set.Total+set.Disabled == 0 {
 		return usagef("", "no checks in %s", strings.Join(set.Files, ", "))
 	}
 	if asJSON {
@@ -62,11 +62,11 @@ func (a *App) validate(ctx context.Context, files []string, asJSON, verbose bool
 			return err
 		}
 	}
-	verb := "are"
-	if set.Total == 1 {
+	total, verb := set.Total+set.Disabled, "are"
+	if total == 1 {
 		verb = "is"
 	}
-	_, err = fmt.Fprintf(a.Stdout, "%s in %s %s valid%s\n", plural(set.Total, "check"), plural(len(set.Files), "file"), verb, disabled(set.Disabled))
+	_, err = fmt.Fprintf(a.Stdout, "%s in %s %s valid%s\n", plural(total, "check"), plural(len(set.Files), "file"), verb, disabled(set.Disabled))
 	return err
 }
 
@@ -98,7 +98,7 @@ func (a *App) validateJSON(set *config.Set) error {
 		Total    int         `json:"total"`
 		Disabled int         `json:"disabled"`
 		Checks   []wireCheck `json:"checks"`
-	}{check.Schema, true, set.Files, set.Total, set.Disabled, []wireCheck{}}
+	}{check.Schema, true, set.Files, set.Total + set.Disabled, set.Disabled, []wireCheck{}}
 	for _, c := range set.Checks {
 		document.Checks = append(document.Checks, wireCheck{
 			ID: c.Mask.String(c.ID), Kind: c.Kind, Target: c.Mask.String(c.Target),

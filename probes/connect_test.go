@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -52,13 +53,17 @@ type fate struct {
 // It notes when each attempt began.
 type network struct {
 	fates map[string]fate
+	start time.Time
+
+	mu    sync.Mutex
 	began map[string]time.Duration
 	conns []net.Conn // the peers' ends
-	start time.Time
 }
 
 func (n *network) try(ctx context.Context, addr netip.Addr) attempt {
+	n.mu.Lock()
 	n.began[addr.String()] = time.Since(n.start)
+	n.mu.Unlock()
 	f, known := n.fates[addr.String()]
 	if !known {
 		f.after = time.Hour
@@ -72,7 +77,9 @@ func (n *network) try(ctx context.Context, addr netip.Addr) attempt {
 		return attempt{addr: addr, err: f.err}
 	}
 	conn, peer := net.Pipe()
+	n.mu.Lock()
 	n.conns = append(n.conns, peer)
+	n.mu.Unlock()
 	return attempt{addr: addr, conn: conn}
 }
 

@@ -14,7 +14,7 @@ import (
 func dnsFacts() []check.Fact {
 	facts := []check.Fact{
 		{Name: "rcode", Type: check.String, Doc: "response code, such as NOERROR, NXDOMAIN or SERVFAIL"},
-		{Name: "answers", Type: check.Strings, Doc: "data of the records of the type asked for, at the end of any aliases, in the server's order and as dig +short writes it"},
+		{Name: "answers", Type: check.Strings, Doc: "data of the records of the type asked for, at the end of any aliases, in the server's order and in the presentation format of zone files"},
 		{Name: "answer_count", Type: check.Int, Code: check.DNSNoData, Doc: "number of the records of the type asked for"},
 		{Name: "cnames", Type: check.Strings, Doc: "aliases that lead to the answers, in order"},
 		{Name: "authority", Type: check.Strings, Doc: "first 64 records of the authority section: owner, type and data"},
@@ -135,7 +135,8 @@ func (a *dnsAnswer) setEDNS(opt *dns.OPT) {
 	}
 }
 
-// rdata returns a record's data as dig +short writes it.
+// rdata returns a record's data in the presentation format (RFC 1035 section
+// 5.1, RFC 3597 section 5).
 func rdata(rr dns.RR) string {
 	if unknown, ok := rr.(*dns.RFC3597); ok {
 		return fmt.Sprintf("\\# %d %s", len(unknown.Rdata)/2, unknown.Rdata)

@@ -37,7 +37,7 @@ type question struct {
 
 // newQuestion packs a query. The name is absolute.
 func newQuestion(name string, qtype, class uint16, flags queryFlags) (*question, error) {
-	packed := make([]byte, headerSize, headerSize+256+4+11)
+	packed := make([]byte, headerSize, maxQuery)
 	packed[3] = 1 << 5 // AD: understand the AD bit of the answer (RFC 6840 section 5.7)
 	if flags.recursion {
 		packed[2] = 1
@@ -58,6 +58,18 @@ func newQuestion(name string, qtype, class uint16, flags queryFlags) (*question,
 	}
 	q.packed = packed
 	return q, nil
+}
+
+// maxQuery is the size of the largest query with its length for a stream, in
+// bytes: header, name, type and class, EDNS.
+const maxQuery = 2 + headerSize + 255 + 4 + 11
+
+// withID appends the query with an id to b.
+func (q *question) withID(b []byte, id uint16) []byte {
+	start := len(b)
+	b = append(b, q.packed...)
+	binary.BigEndian.PutUint16(b[start:], id)
+	return b
 }
 
 // appendOPT appends the EDNS(0) pseudo record (RFC 6891 section 6.1).
@@ -200,6 +212,29 @@ func (m message) records(visit func(section, dns.RR) error) error {
 		}
 	}
 	return nil
+}
+
+// refusesEDNS reports whether the server failed on EDNS itself, which calls
+// for the same question without it (RFC 6891 section 7).
+func (m message) refusesEDNS() bool {
+	switch m.rcode() {
+	case dns.RcodeFormatError, dns.RcodeNotImplemented:
+		return true
+	case dns.RcodeSuccess: // or BADVERS, whose upper bits are in the EDNS record
+		if m.section(sectionAnswer) > 0 || m.section(sectionAdditional) == 0 {
+			return false
+		}
+	default:
+		return false
+	}
+	bad := false
+	err := m.records(func(_ section, rr dns.RR) error {
+		if opt, ok := rr.(*dns.OPT); ok {
+			bad = bad || opt.Hdr.Ttl>>24<<4 == dns.RcodeBadVers
+		}
+		return nil
+	})
+	return bad && err == nil
 }
 
 // bareOPT reads the EDNS record at off without its options, because a server's

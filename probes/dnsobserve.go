@@ -70,12 +70,13 @@ func (r *dnsRun) run(ctx context.Context) *check.Reason {
 	config := cmp.Or(r.probe.router.system, machine()).config()
 	var reason *check.Reason
 	var undecided *dnsReply
+	r.control = true
 	for i, server := range config.servers {
 		r.dnsReply = dnsReply{question: r.probe.question}
 		failure := r.ask(ctx, server.Addr().String(), server.Port(), share(ctx, config.timeout, len(config.servers)-i))
 		switch {
 		case failure != nil:
-			reason = worse(reason, systemReason(failure))
+			reason = worse(reason, r.systemReason(failure))
 		case r.decided():
 			return nil
 		case undecided == nil:
@@ -103,27 +104,27 @@ func (r *dnsRun) decided() bool {
 }
 
 // systemReason blames our own side when the system's resolver cannot be
-// reached.
-func systemReason(r *check.Reason) *check.Reason {
-	if r.Code == check.DNSTimeout || strings.HasPrefix(string(r.Code), "connect.") {
-		return &check.Reason{Code: check.LocalResolver, Message: "the system's resolver does not answer: " + r.Message}
+// reached, but not when it answers other questions.
+func (r *dnsRun) systemReason(failure *check.Reason) *check.Reason {
+	silent := failure.Code == check.DNSTimeout || strings.HasPrefix(string(failure.Code), "connect.")
+	switch {
+	case silent && r.alive:
+		return &check.Reason{Code: failure.Code, Message: failure.Message + ", though it answers others"}
+	case silent:
+		return &check.Reason{Code: check.LocalResolver, Message: "the system's resolver does not answer: " + failure.Message}
 	}
-	return r
+	return failure
 }
 
 // ask puts the question to one server, and once more without EDNS when the
 // server fails on that (RFC 6891 section 7).
 func (r *dnsRun) ask(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
 	reason := r.exchangeWith(ctx, host, port, until)
-	if reason != nil || r.probe.plain == nil {
-		return reason
-	}
-	switch r.got.rcode {
-	case dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers:
+	if reason == nil && r.probe.plain != nil && r.got.message.refusesEDNS() {
 		r.question = r.probe.plain
 		return r.exchangeWith(ctx, host, port, until)
 	}
-	return nil
+	return reason
 }
 
 func (r *dnsRun) exchangeWith(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {

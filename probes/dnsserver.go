@@ -14,12 +14,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // nameserver is a DNS server that a name is resolved with, and how.
 type nameserver struct {
 	transport string // udp (TCP when the answer is truncated), tcp or tls
 	addr      netip.AddrPort
+	system    bool // it is one of the system's own
 }
 
 // String returns the server as IP:port.
@@ -62,7 +65,7 @@ func parseServer(text string) (*nameserver, error) {
 // ask puts the question to the server and returns its whole answer. It returns
 // at until or when ctx ends, whichever is earlier.
 func (s *nameserver) ask(ctx context.Context, q *question, until time.Time) (message, error) {
-	var x exchange
+	x := exchange{control: s.system}
 	if s.transport == "udp" {
 		conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(s.addr))
 		if err != nil {
@@ -70,6 +73,9 @@ func (s *nameserver) ask(ctx context.Context, q *question, until time.Time) (mes
 		}
 		err = x.datagram(ctx, conn, q, until)
 		conn.Close()
+		if err != nil && x.alive {
+			err = &aliveError{err}
+		}
 		if err != nil || !x.answer.truncated() {
 			return x.answer, err
 		}
@@ -105,11 +111,33 @@ func (e *truncatedError) Error() string {
 }
 func (e *truncatedError) Unwrap() error { return e.tcp }
 
+// aliveError tells that a server did not answer the question, but the control
+// question.
+type aliveError struct{ error }
+
+// Unwrap returns the error of the question.
+func (e *aliveError) Unwrap() error { return e.error }
+
+// controlQuestion is what a silent server of the system is asked besides, to
+// tell a dead resolver from a live one that waits for the target's own name
+// servers: the root's name servers, which every resolver knows.
+var controlQuestion = sync.OnceValue(func() *question {
+	q, err := newQuestion(".", dns.TypeNS, dns.ClassINET, queryFlags{recursion: true, ednsSize: ednsSize})
+	if err != nil {
+		panic(err) // cannot happen for the root
+	}
+	return q
+})
+
 // exchange is one question at one server and what became of it.
 type exchange struct {
 	answer      message
 	retransmits int // queries sent again because nothing came back
 	mismatched  int // messages passed over because they answer something else
+
+	control   bool // ask the control question with the retransmit
+	alive     bool // the control question was answered
+	controlID uint16
 
 	sent  time.Time // the query was written
 	first time.Time // the first byte of the answer was there
@@ -130,59 +158,82 @@ var datagrams = sync.Pool{New: func() any { return new([maxDatagram]byte) }}
 // datagram sends the question over a connected UDP socket and waits for the
 // answer. Messages that are no answer to it are counted and passed over.
 func (x *exchange) datagram(ctx context.Context, conn net.Conn, q *question, until time.Time) error {
-	x.sent, x.first, x.last, x.answer = time.Time{}, time.Time{}, time.Time{}, nil
+	x.begin()
 	defer interrupt(ctx, conn)()
-	id := newID()
-	query := append(make([]byte, 0, 320), q.packed...)
-	binary.BigEndian.PutUint16(query, id)
+	var scratch [maxQuery]byte
+	query := q.withID(scratch[:0], newID())
 	if err := conn.SetWriteDeadline(until); err != nil {
 		return err
 	}
 	if _, err := conn.Write(query); err != nil {
-		return err
+		return dnsEnded(ctx, err)
 	}
 	x.sent = time.Now()
 	again := x.sent.Add(retransmitAfter(until.Sub(x.sent)))
+	err := x.receive(ctx, conn, q, message(query).id(), again)
+	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil && again.Before(until) {
+		x.retransmits++
+		if _, err := conn.Write(query); err != nil {
+			return dnsEnded(ctx, err)
+		}
+		if x.control {
+			x.controlID = newID()
+			if _, err := conn.Write(controlQuestion().withID(scratch[:0], x.controlID)); err != nil {
+				return dnsEnded(ctx, err)
+			}
+		}
+		err = x.receive(ctx, conn, q, message(query).id(), until)
+	}
+	return err
+}
+
+// receive waits until the deadline for the answer to q.
+func (x *exchange) receive(ctx context.Context, conn net.Conn, q *question, id uint16, deadline time.Time) error {
+	if err := conn.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil { // after the deadline was set: no race with interrupt
+		return err
+	}
 	buf := datagrams.Get().(*[maxDatagram]byte)
 	defer datagrams.Put(buf)
-	for deadline := again; ; {
-		if err := conn.SetReadDeadline(deadline); err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil { // after the deadline was set: no race with interrupt
-			return err
-		}
+	for {
 		n, err := conn.Read(buf[:])
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded) && deadline == again && ctx.Err() == nil:
-			deadline = until
-			x.retransmits++
-			if _, err := conn.Write(query); err != nil {
-				return err
-			}
-			continue
-		case err != nil:
+		if err != nil {
 			return dnsEnded(ctx, err)
 		}
 		switch err := q.accept(buf[:n], id); {
+		case err == errIgnored && x.isControl(buf[:n]):
+			x.alive = true
 		case err == errIgnored:
 			x.mismatched++
-			continue
 		case err != nil:
 			return err
 		case n == maxDatagram:
 			return dnsMalformed("larger than the %d bytes that UDP is offered", q.limit)
+		default:
+			x.first = time.Now()
+			x.last, x.answer = x.first, append(message(nil), buf[:n]...)
+			return nil
 		}
-		x.first = time.Now()
-		x.last, x.answer = x.first, append(message(nil), buf[:n]...)
-		return nil
 	}
+}
+
+// begin forgets what an exchange before this one measured.
+func (x *exchange) begin() {
+	x.sent, x.first, x.last, x.answer = time.Time{}, time.Time{}, time.Time{}, nil
+	x.alive, x.controlID = false, 0
+}
+
+// isControl reports whether msg is a good answer to the control question.
+func (x *exchange) isControl(msg message) bool {
+	return x.control && x.retransmits > 0 && controlQuestion().accept(msg, x.controlID) == nil && msg.rcode() == dns.RcodeSuccess
 }
 
 // stream sends the question over a TCP or TLS connection and reads the answer
 // (RFC 7766 section 8: two bytes of length, then the message).
 func (x *exchange) stream(ctx context.Context, conn net.Conn, q *question, until time.Time) error {
-	x.sent, x.first, x.last, x.answer = time.Time{}, time.Time{}, time.Time{}, nil
+	x.begin()
 	defer interrupt(ctx, conn)()
 	if err := conn.SetDeadline(until); err != nil {
 		return err
@@ -191,9 +242,7 @@ func (x *exchange) stream(ctx context.Context, conn net.Conn, q *question, until
 		return err
 	}
 	id := newID()
-	query := binary.BigEndian.AppendUint16(make([]byte, 0, 320), uint16(len(q.packed)))
-	query = append(query, q.packed...)
-	binary.BigEndian.PutUint16(query[2:], id)
+	query := q.withID(binary.BigEndian.AppendUint16(make([]byte, 0, maxQuery), uint16(len(q.packed))), id)
 	if _, err := conn.Write(query); err != nil {
 		return err
 	}
@@ -215,7 +264,7 @@ func (x *exchange) stream(ctx context.Context, conn net.Conn, q *question, until
 	}
 }
 
-// ended returns err, unless it only tells that ctx was cancelled.
+// dnsEnded returns err, unless it only tells that ctx was cancelled.
 func dnsEnded(ctx context.Context, err error) error {
 	if ctx.Err() == context.Canceled {
 		return ctx.Err()

@@ -29,7 +29,7 @@ type httpOptions struct {
 	Redirects   int               `yaml:"redirects" doc:"how many redirects to follow; 0 never follows one"`
 	Version     string            `yaml:"version" enum:"auto,1.1,2" doc:"HTTP version; auto lets the server choose over TLS; 2 over http:// begins in HTTP/2 at once"`
 	Compression string            `yaml:"compression" enum:"none,any,gzip,deflate,br,zstd" doc:"content coding to ask for; what comes is decoded in any case"`
-	MaxBody     check.Size        `yaml:"max_body" doc:"how much of the body to read, after decompression"`
+	MaxBody     check.Size        `yaml:"max_body" doc:"how much of the body to read, after decompression; half of it when an expectation looks into a body that is br or zstd"`
 	Proxy       string            `yaml:"proxy" address:"true" doc:"proxy to go through, http://[user:password@]host:port, or env for that of HTTP_PROXY, HTTPS_PROXY and NO_PROXY"`
 	TLS         TLS               `yaml:"tls" doc:"TLS of https:// URLs"`
 	Route       `yaml:",inline"`

@@ -44,11 +44,16 @@ func (r *httpRun) readBody(head *httpHead, body io.Reader) *check.Reason {
 		coding = ""
 	}
 	r.j.obs.Set("encoding", coding)
-	reader, done, err := decode(src, coding, r.p.maxBody)
+	keep, limit := r.p.needs.body || r.p.needs.json, r.p.maxBody
+	if keep && largeWindow(coding) {
+		limit /= 2 // the window takes as much again
+	}
+	reader, done, err := decode(src, coding, limit)
 	if err == nil {
 		defer done()
 		var content bodyContent
-		if content, err = collect(reader, r.p.maxBody, r.p.needs.body || r.p.needs.json); err == nil {
+		if content, err = collect(reader, limit, keep); err == nil {
+			content.limit = limit
 			r.setBody(head, content)
 			return nil
 		}
@@ -66,6 +71,7 @@ func (r *httpRun) readBody(head *httpHead, body io.Reader) *check.Reason {
 // bodyContent is what was read of a body.
 type bodyContent struct {
 	size      int64
+	limit     int64
 	truncated bool   // there was more than the limit
 	bytes     []byte // only when asked for, and not when truncated
 }
@@ -84,7 +90,7 @@ func collect(from io.Reader, limit int64, keep bool) (bodyContent, error) {
 			return bodyContent{truncated: true}, nil
 		}
 		if keep {
-			c.bytes = append(c.bytes, (*buf)[:n]...)
+			c.bytes = append(room(c.bytes, n, limit), (*buf)[:n]...)
 		}
 		switch {
 		case errors.Is(err, io.EOF):
@@ -97,12 +103,22 @@ func collect(from io.Reader, limit int64, keep bool) (bodyContent, error) {
 	}
 }
 
+// room makes room for n more bytes without ever having more than the limit.
+func room(b []byte, n int, limit int64) []byte {
+	if len(b)+n <= cap(b) {
+		return b
+	}
+	bigger := make([]byte, len(b), max(len(b)+n, int(min(2*int64(cap(b)), limit))))
+	copy(bigger, b)
+	return bigger
+}
+
 func (r *httpRun) setBody(head *httpHead, c bodyContent) {
 	obs := &r.j.obs
 	obs.Set("truncated", c.truncated)
 	if c.truncated {
 		for _, fact := range []string{"body", "json", "size"} {
-			obs.Explain(fact, check.HTTPBodyTooLarge, fmt.Sprintf("the body is larger than max_body (%s)\nhint: raise max_body", check.Size(r.p.maxBody)))
+			obs.Explain(fact, check.HTTPBodyTooLarge, fmt.Sprintf("the body is larger than the limit of %s\nhint: raise max_body", check.Size(c.limit)))
 		}
 		return
 	}
@@ -123,20 +139,22 @@ func (r *httpRun) setBody(head *httpHead, c bodyContent) {
 }
 
 // Limits of a JSON document that is looked into. Decoded values take many
-// times their size in text, so they are counted before they are made.
+// times their size in text, so their cost is measured before they are made.
 const (
-	maxJSONDepth      = 1000
-	jsonBytesPerValue = 64 // of max_body
+	maxJSONDepth = 1000
+	valueCost    = 64  // bytes of memory for a value
+	objectCost   = 384 // and for an object with its first fields
 )
 
-// decodeJSON decodes a document that is neither too deep nor too rich.
+// decodeJSON decodes a document that is not too deep and that takes, with its
+// text, no more than twice max_body of memory.
 func decodeJSON(text []byte, maxBody int64) (any, error) {
-	depth, values := measureJSON(text)
+	depth, cost := measureJSON(text)
 	if depth > maxJSONDepth {
 		return nil, fmt.Errorf("it is nested more than %d deep", maxJSONDepth)
 	}
-	if most := max(maxBody/jsonBytesPerValue, 1024); values > most {
-		return nil, fmt.Errorf("it has more than %d values; raise max_body for more", most)
+	if int64(len(text))+cost > 2*max(maxBody, 64<<10) {
+		return nil, errors.New("it has too many values for max_body, raise that")
 	}
 	var v any
 	if err := json.Unmarshal(text, &v); err != nil {
@@ -145,9 +163,9 @@ func decodeJSON(text []byte, maxBody int64) (any, error) {
 	return v, nil
 }
 
-// measureJSON returns an upper bound of the nesting and the number of values
-// of a document, valid or not.
-func measureJSON(text []byte) (depth int, values int64) {
+// measureJSON returns an upper bound of the nesting of a document, valid or
+// not, and about how much memory its values take.
+func measureJSON(text []byte) (depth int, cost int64) {
 	open, inString, escaped := 0, false, false
 	for _, c := range text {
 		switch {
@@ -159,15 +177,17 @@ func measureJSON(text []byte) (depth int, values int64) {
 			inString = true
 		case c == '[' || c == '{':
 			open++
-			values++
 			depth = max(depth, open)
+			if cost += valueCost; c == '{' {
+				cost += objectCost
+			}
 		case c == ']' || c == '}':
 			open--
 		case c == ',':
-			values++
+			cost += valueCost
 		}
 	}
-	return depth, values + 1
+	return depth, cost
 }
 
 // decode undoes the content codings, the last applied first (RFC 9110, section
@@ -187,7 +207,7 @@ func decode(src io.Reader, coding string, limit int64) (io.Reader, func(), error
 	reader, done, windows := io.Reader(first), func() {}, 0
 	for i := len(codings) - 1; i >= 0; i-- {
 		name := strings.Trim(codings[i], " \t")
-		if name == "br" || name == "zstd" {
+		if largeWindow(name) {
 			windows++
 		}
 		if windows > 1 {
@@ -201,6 +221,11 @@ func decode(src io.Reader, coding string, limit int64) (io.Reader, func(), error
 		reader, done = next, func() { end(); before() }
 	}
 	return reader, done, nil
+}
+
+// largeWindow reports whether a decoder needs a window as large as its output.
+func largeWindow(coding string) bool {
+	return strings.Contains(coding, "br") || strings.Contains(coding, "zstd")
 }
 
 // decoder returns the reader of one coding and what frees it.

@@ -64,7 +64,7 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 	if err := errors.Join(b.errs...); err != nil {
 		return check.Plan{}, err
 	}
-	defaults := append([]check.Default{{Expect: "status >= 200 && status < 300"}}, b.probe.home.tls.defaults()...)
+	defaults := append([]check.Default{{Expect: "status == 2xx"}}, b.probe.home.tls.defaults()...)
 	return check.Plan{Probe: b.probe, Target: b.probe.start.String(), Defaults: defaults, Secrets: b.secrets}, nil
 }
 

@@ -3,6 +3,7 @@ package probes
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -105,9 +106,8 @@ type lookup struct {
 func (l *lookup) host(ctx context.Context, name string) (addrs []netip.Addr, found string, reason *check.Reason) {
 	own := l.route.resolver
 	if own == nil {
-		if addrs := l.system.lookup(strings.ToLower(strings.TrimSuffix(name, "."))); len(addrs) > 0 {
-			addrs, reason = only(l.route.family, addrs, name)
-			return addrs, name, reason
+		if addrs := l.local(name); len(addrs) > 0 {
+			return addrs, name, nil
 		}
 		if !hasResolvConf {
 			return l.library(ctx, name)
@@ -133,6 +133,22 @@ func (l *lookup) host(ctx context.Context, name string) (addrs []netip.Addr, fou
 		}
 	}
 	return nil, name, reason
+}
+
+// local returns the addresses of the wanted family that this machine knows by
+// itself: from the hosts file, or because the name means the machine (RFC 6761
+// section 6.3).
+func (l *lookup) local(name string) []netip.Addr {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if addrs, reason := only(l.route.family, l.system.lookup(name), name); reason == nil && len(addrs) > 0 {
+		return addrs
+	}
+	if name != "localhost" && !strings.HasSuffix(name, ".localhost") {
+		return nil
+	}
+	loopback := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+	addrs, _ := only(l.route.family, loopback, name) // there is one of each family
+	return addrs
 }
 
 // library resolves with the operating system's own functions, where there is
@@ -209,13 +225,18 @@ func (l *lookup) records(ctx context.Context, config *resolvConf, name string, q
 	if err != nil {
 		return nil, &check.Reason{Code: check.DNSNXDomain, Message: err.Error()}
 	}
-	servers, system := l.servers(config)
+	servers := l.servers(config)
 	var reason *check.Reason
 	for i, server := range servers {
 		until := share(ctx, config.timeout, len(servers)-i)
 		msg, err := server.ask(ctx, q, until)
+		if err == nil && msg.refusesEDNS() {
+			if q, err = newQuestion(name, qtype, dns.ClassINET, queryFlags{recursion: true}); err == nil {
+				msg, err = server.ask(ctx, q, until)
+			}
+		}
 		if err != nil {
-			reason = worse(reason, askReason(err, name, server.String(), system))
+			reason = worse(reason, askReason(err, name, &server))
 			if ctx.Err() != nil {
 				break
 			}
@@ -230,15 +251,15 @@ func (l *lookup) records(ctx context.Context, config *resolvConf, name string, q
 	return nil, reason
 }
 
-// servers returns the servers to ask and whether they are the system's.
-func (l *lookup) servers(config *resolvConf) (servers []nameserver, system bool) {
+// servers returns the servers to ask.
+func (l *lookup) servers(config *resolvConf) (servers []nameserver) {
 	if l.route.resolver != nil {
-		return []nameserver{*l.route.resolver}, false
+		return []nameserver{*l.route.resolver}
 	}
 	for _, addr := range config.servers {
-		servers = append(servers, nameserver{transport: "udp", addr: addr})
+		servers = append(servers, nameserver{transport: "udp", addr: addr, system: true})
 	}
-	return servers, true
+	return servers
 }
 
 // share returns until when one of the servers that are left is waited for. The
@@ -265,34 +286,32 @@ func worse(a, b *check.Reason) *check.Reason {
 	return a
 }
 
-// askReason words why a server gave no answer.
-func askReason(err error, name, server string, system bool) *check.Reason {
+// askReason words why a server gave no answer. Silence of the system's own
+// servers says nothing about the name, unless they answer everything else.
+func askReason(err error, name string, server *nameserver) *check.Reason {
 	var bad *malformedError
 	var short *truncatedError
+	var alive *aliveError
+	r := cause(err, check.DNSTimeout)
+	silent := fmt.Sprintf("no answer from %s to the question for %s", server, shown(name))
+	var cert *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, context.Canceled):
-		r := cause(err, check.DNSTimeout)
+	case errors.As(err, &bad):
+		r.Code, r.Message = check.DNSMalformed, err.Error()
+	case errors.As(err, &cert):
+		r.Code, r.Message = check.TLSUntrusted, cert.Error()
+	case r.Code.Local():
 		return &r
 	case errors.As(err, &short):
-		return &check.Reason{Code: check.DNSTruncated, Message: fmt.Sprintf("resolving %s at %s: %v", shown(name), server, err)}
-	case errors.As(err, &bad):
-		return &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("resolving %s at %s: %v", shown(name), server, err)}
+		r.Code, r.Message = check.DNSTruncated, err.Error()
+	case errors.As(err, &alive):
+		return &check.Reason{Code: check.DNSTimeout, Message: silent + ", though it answers others"}
+	case server.system:
+		return &check.Reason{Code: check.LocalResolver, Message: fmt.Sprintf("%s, the system's resolver: %s", silent, r.Message)}
+	case r.Code == check.DNSTimeout:
+		return &check.Reason{Code: check.DNSTimeout, Message: silent}
 	}
-	r := cause(err, check.DNSTimeout)
-	switch {
-	case r.Code.Local():
-	case system:
-		r.Code = check.LocalResolver
-		r.Message = fmt.Sprintf("the system's resolver %s does not answer for %s: %s", server, shown(name), r.Message)
-	default:
-		r.Message = fmt.Sprintf("resolving %s at %s: %s", shown(name), server, r.Message)
-	}
-	if isTimeout(err) {
-		r.Message = fmt.Sprintf("no answer from %s to the question for %s", server, shown(name))
-		if system {
-			r.Message = "no answer from the system's resolver " + strings.TrimPrefix(r.Message, "no answer from ")
-		}
-	}
+	r.Message = fmt.Sprintf("resolving %s at %s: %s", shown(name), server, r.Message)
 	return &r
 }
 

@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"io"
 	"slices"
 	"strings"
@@ -17,7 +17,8 @@ const briefFacts = 20
 
 // card shows each result at length: what `sonde check` prints on a terminal.
 type card struct {
-	b   *bufio.Writer
+	w   io.Writer
+	b   bytes.Buffer // of the current card
 	o   Options
 	p   palette
 	sum check.Summary
@@ -31,7 +32,7 @@ func Card(w io.Writer, o Options) check.Sink {
 	if o.Width == 0 {
 		o.Width = cardWidth
 	}
-	return InOrder(o.Checks, &card{b: bufio.NewWriter(w), o: o, p: newPalette(o.Color)})
+	return InOrder(o.Checks, &card{w: w, o: o, p: newPalette(o.Color)})
 }
 
 func (c *card) Put(r check.Result) error {
@@ -44,7 +45,7 @@ func (c *card) Put(r check.Result) error {
 	c.section(c.facts(r), "  ")
 	c.section(c.expectations(r), "  ")
 	c.section(c.cause(r), "  ")
-	return wrap("card", c.b.Flush())
+	return c.flush()
 }
 
 // Close writes the sum of several results; one speaks for itself.
@@ -52,7 +53,12 @@ func (c *card) Close() error {
 	if c.sum.Total > 1 {
 		c.b.WriteString("\n" + summaryLine(c.sum, c.o, c.p) + "\n")
 	}
-	return wrap("card", c.b.Flush())
+	return c.flush()
+}
+
+func (c *card) flush() error {
+	_, err := c.b.WriteTo(c.w)
+	return wrap("card", err)
 }
 
 // section writes lines, with an empty line before them unless they begin the
@@ -118,10 +124,14 @@ func (c *card) facts(r check.Result) []string {
 // factLine is one line of the facts, already clean.
 type factLine struct{ name, value string }
 
-// factLines flattens the facts. With each, maps have a line for each entry.
+// factLines flattens the facts. With each, maps have a line for each entry and
+// empty texts are shown.
 func factLines(r check.Result, each bool) []factLine {
 	var lines []factLine
 	for name, v := range r.Facts {
+		if v == "" && !each {
+			continue
+		}
 		if m, ok := v.(map[string]string); ok && each {
 			for k, s := range m {
 				lines = append(lines, factLine{clean(name + "." + k), clean(s)})
@@ -140,28 +150,35 @@ func factLines(r check.Result, each bool) []factLine {
 	return lines
 }
 
-// expectations lists what was wanted and whether it was so.
+// expectations lists what was wanted, whether it was so, and what was seen.
 func (c *card) expectations(r check.Result) []string {
 	var lines []string
 	for _, f := range r.Findings {
 		if f.OK {
-			text := cut("✓ "+f.Level.String()+" "+clean(f.Expect), c.o.Width-2)
-			lines = append(lines, c.p.paint(c.p.good, text))
+			lines = append(lines, c.met(f))
 			continue
 		}
 		style := c.p.bad
 		if f.Level == check.Prefer {
 			style = c.p.warn
 		}
-		for i, l := range wrapText(finding(f), c.o.Width-4) {
-			mark := "✗ "
-			if i > 0 {
-				mark = "  "
-			}
+		mark := "✗ "
+		for _, l := range wrapText(finding(f), c.o.Width-4) {
 			lines = append(lines, c.p.paint(style, mark+l))
+			mark = "  "
 		}
 	}
 	return lines
+}
+
+// met is the line of an expectation that holds.
+func (c *card) met(f check.Finding) string {
+	text := cut("✓ "+f.Level.String()+" "+clean(f.Expect), c.o.Width-2)
+	line := c.p.paint(c.p.good, text)
+	if room := c.o.Width - 2 - width(text); room >= minText && len(f.Got) > 0 {
+		line += c.p.dim(cut(", got "+clean(got(f)), room))
+	}
+	return line
 }
 
 // cause tells why a result is not simply up and how to see the same.

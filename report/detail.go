@@ -1,14 +1,14 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 
 	"github.com/sonde-cli/sonde/check"
 )
 
 // writeDetail writes a paragraph about a result that is not simply up.
-func writeDetail(b *bufio.Writer, r check.Result, columns int, p palette) {
+func writeDetail(b *bytes.Buffer, r check.Result, columns int, p palette) {
 	head := symbol(r) + " " + clean(r.ID)
 	if r.Optional {
 		head += " (optional)"

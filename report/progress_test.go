@@ -17,43 +17,66 @@ import (
 
 func checksOf(results []check.Result) []*check.Check { return options(results).Checks }
 
+// screen is a terminal that is written from a timer's goroutine.
+type screen struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+// shown returns what was written since the last call.
+func (s *screen) shown() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := s.b.String()
+	s.b.Reset()
+	return text
+}
+
+// pass lets d pass on the bubble's clock, and what is due happen.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 func TestProgressLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b bytes.Buffer
+		var b screen
 		results := sample()
 		checks := checksOf(results)
 		l := Progress(&b, Options{Width: 70, Checks: checks})
 		l.Start(checks[0])
 		l.Start(checks[1])
-		if b.Len() > 0 {
-			t.Errorf("drawn at once: %q", b.String())
+		if text := b.shown(); text != "" {
+			t.Errorf("drawn at once: %q", text)
 		}
-		time.Sleep(progressEvery) // synctest's clock
-		synctest.Wait()
+		pass(progressEvery)
 		want := "\r0/6  running 2, longest orders[eu.example.com]\x1b[K"
-		if diff := cmp.Diff(want, b.String()); diff != "" {
+		if diff := cmp.Diff(want, b.shown()); diff != "" {
 			t.Errorf("after a tenth of a second (-want +got):\n%s", diff)
 		}
-		b.Reset()
 		if err := l.Put(results[0]); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(progressEvery)
-		synctest.Wait()
-		if diff := cmp.Diff("\r1/6  1 down  running web\x1b[K", b.String()); diff != "" {
+		pass(progressEvery)
+		if diff := cmp.Diff("\r1/6  1 down  running web\x1b[K", b.shown()); diff != "" {
 			t.Errorf("after a result (-want +got):\n%s", diff)
 		}
-		b.Reset()
 		if err := l.Put(results[1]); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		l.Start(checks[2])
 		synctest.Wait()
-		if diff := cmp.Diff(eraseLine, b.String()); diff != "" {
+		if diff := cmp.Diff(eraseLine, b.shown()); diff != "" {
 			t.Errorf("after Close (-want +got):\n%s", diff)
 		}
 	})
@@ -61,22 +84,22 @@ func TestProgressLine(t *testing.T) {
 
 func TestProgressThrottles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b bytes.Buffer
+		var b screen
 		l := Progress(&b, Options{Width: 80})
 		const seconds, step = 3, time.Millisecond
 		for range seconds * int(time.Second/step) {
 			if err := l.Put(sample()[1]); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(step)
+			pass(step)
 		}
-		time.Sleep(progressEvery)
-		synctest.Wait()
-		if n := strings.Count(b.String(), "\r"); n < 10*seconds-3 || n > 10*seconds+1 {
+		pass(progressEvery)
+		text := b.shown()
+		if n := strings.Count(text, "\r"); n < 10*seconds-3 || n > 10*seconds+1 {
 			t.Errorf("drawn %d times in %d seconds, want about ten a second", n, seconds)
 		}
-		if !strings.Contains(b.String(), "\r3000/3000  3000 up\x1b[K") {
-			t.Errorf("the last line is not there: %q", b.String()[b.Len()-40:])
+		if !strings.Contains(text, "\r3000/3000  3000 up\x1b[K") {
+			t.Errorf("the last line is not there: %q", text[max(0, len(text)-40):])
 		}
 	})
 }
@@ -84,13 +107,12 @@ func TestProgressThrottles(t *testing.T) {
 // TestProgressOver holds that other output begins on a clear line.
 func TestProgressOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var screen bytes.Buffer
+		var terminal screen
 		results := sample()
-		l := Progress(&screen, Options{Width: 80})
-		sink := l.Over(newQuiet(&screen, Options{}))
+		l := Progress(&terminal, Options{Width: 80})
+		sink := l.Over(newQuiet(&terminal, Options{}))
 		l.Start(checksOf(results)[0])
-		time.Sleep(progressEvery)
-		synctest.Wait()
+		pass(progressEvery)
 		for _, s := range []check.Sink{l, sink} {
 			if err := s.Put(results[0]); err != nil {
 				t.Fatal(err)
@@ -101,7 +123,7 @@ func TestProgressOver(t *testing.T) {
 		}
 		want := "\r0/0  running orders[eu.example.com]\x1b[K" + eraseLine +
 			"down orders[eu.example.com] http.status: status 503, want 200\n"
-		if diff := cmp.Diff(want, screen.String()); diff != "" {
+		if diff := cmp.Diff(want, terminal.shown()); diff != "" {
 			t.Errorf("screen (-want +got):\n%s", diff)
 		}
 		if err := l.Close(); err != nil {
@@ -115,7 +137,7 @@ func TestProgressOver(t *testing.T) {
 func TestProgressFits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for w := 1; w < 120; w++ {
-			var b bytes.Buffer
+			var b screen
 			l := Progress(&b, Options{Width: w})
 			for _, r := range hostile() {
 				l.Start(&check.Check{ID: r.ID})
@@ -123,9 +145,8 @@ func TestProgressFits(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			time.Sleep(progressEvery)
-			synctest.Wait()
-			text := strings.TrimSuffix(strings.TrimPrefix(b.String(), "\r"), "\x1b[K")
+			pass(progressEvery)
+			text := strings.TrimSuffix(strings.TrimPrefix(b.shown(), "\r"), "\x1b[K")
 			if strings.ContainsFunc(text, unsafe) || width(text) >= max(w, minWidth) {
 				t.Errorf("width %d: %d columns: %q", w, width(text), text)
 			}
@@ -143,7 +164,7 @@ func TestProgressBrokenPipe(t *testing.T) {
 			if err := l.Put(sample()[0]); err != nil {
 				t.Errorf("Put: %v, want none", err)
 			}
-			time.Sleep(progressEvery)
+			pass(progressEvery)
 		}
 		if err := l.Close(); !errors.Is(err, syscall.EPIPE) {
 			t.Errorf("Close: %v, want EPIPE", err)

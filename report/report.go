@@ -45,6 +45,13 @@ func Formats() []Format {
 		{"json", "one JSON document with all results", newJSON},
 		{"ndjson", "one JSON object on a line for each result, as it arrives", newNDJSON},
 		{"quiet", "nothing when all is up, else a line for each check that is not", newQuiet},
+		{"junit", "JUnit XML, a suite for each check; valid by the Jenkins xUnit schema", atClose("junit", writeJUnit)},
+		{"tap", "Test Anything Protocol with YAML diagnostics", atClose("tap", writeTAP)},
+		{"github", "annotations of a GitHub Actions job", atClose("github", writeGitHub)},
+		{"gitlab", "a GitLab code quality report", atClose("gitlab", writeGitLab)},
+		{"nagios", "the output of a Nagios plugin: status line and performance data", atClose("nagios", writeNagios)},
+		{"prometheus", "metrics for node_exporter's textfile collector", atClose("prometheus", writePrometheus)},
+		{"markdown", "Markdown for a step's summary or a comment", atClose("markdown", writeMarkdown)},
 	}
 }
 

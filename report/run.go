@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"io"
 
 	"github.com/sonde-cli/sonde/check"
@@ -14,9 +14,8 @@ type run struct {
 	sum     check.Summary
 }
 
-// atClose makes a format's New of a function that writes all results at once.
-// The function need not look at write errors: the writer keeps the first.
-func atClose(name string, render func(*bufio.Writer, run)) func(io.Writer, Options) check.Sink {
+// atClose makes a format's New of a function that renders all results at once.
+func atClose(name string, render func(*bytes.Buffer, run)) func(io.Writer, Options) check.Sink {
 	return func(w io.Writer, o Options) check.Sink {
 		return InOrder(o.Checks, &collector{name: name, render: render, w: w, run: run{o: o.withDefaults()}})
 	}
@@ -25,7 +24,7 @@ func atClose(name string, render func(*bufio.Writer, run)) func(io.Writer, Optio
 type collector struct {
 	run
 	name   string
-	render func(*bufio.Writer, run)
+	render func(*bytes.Buffer, run)
 	w      io.Writer
 }
 
@@ -36,7 +35,8 @@ func (c *collector) Put(r check.Result) error {
 }
 
 func (c *collector) Close() error {
-	b := bufio.NewWriterSize(c.w, 64<<10)
-	c.render(b, c.run)
-	return wrap(c.name, b.Flush())
+	var b bytes.Buffer
+	c.render(&b, c.run)
+	_, err := b.WriteTo(c.w)
+	return wrap(c.name, err)
 }

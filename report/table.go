@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +12,7 @@ import (
 // Column limits of the table, in columns of the terminal.
 const (
 	gap       = 2  // between two columns
-	maxColumn = 40 // a longer cell of a plain text table pushes the rest of its line
+	maxColumn = 60 // a longer cell of a plain text table pushes the rest of its line
 )
 
 // table writes a line for each result, a paragraph for each that is not simply
@@ -22,7 +22,7 @@ type table struct {
 	p palette
 }
 
-func writeTable(b *bufio.Writer, r run) {
+func writeTable(b *bytes.Buffer, r run) {
 	t := table{run: r, p: newPalette(r.o.Color)}
 	if len(t.results) > 0 {
 		t.rows(b)
@@ -69,7 +69,7 @@ func latency(r check.Result) string {
 }
 
 // rows writes the head and a line for each result.
-func (t table) rows(b *bufio.Writer) {
+func (t table) rows(b *bytes.Buffer) {
 	cols := t.layout()
 	titles := make([]string, len(cols))
 	for i, c := range cols {
@@ -184,6 +184,12 @@ func summaryLine(s check.Summary, o Options, p palette) string {
 		return checks + took + "\n  " + strings.Join(counts(s, p), "\n  ")
 	}
 	return checks + ": " + strings.Join(counts(s, p), ", ") + took
+}
+
+// plainSummary is the summary on one line without colour.
+func plainSummary(r run) string {
+	r.o.Width = 0
+	return summaryLine(r.sum, r.o, palette{})
 }
 
 // counts returns "9 up", "1 down" and so on, without those of which there are

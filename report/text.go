@@ -66,7 +66,7 @@ func unsafe(r rune) bool {
 	case '\u2028', '\u2029':
 		return true
 	}
-	return unicode.In(r, unicode.Cc, unicode.Cf)
+	return r&0xfffe == 0xfffe || unicode.In(r, unicode.Cc, unicode.Cf) // noncharacters, controls, formats
 }
 
 func escape(r rune) string {
@@ -122,6 +122,16 @@ func cut(s string, n int) string {
 		return "…"
 	}
 	return s[:prefix(s, n-1)] + "…"
+}
+
+// short shortens s to n columns and, for characters made of many, to a number
+// of bytes that is in proportion.
+func short(s string, n int) string {
+	s = cut(s, n)
+	if most := 4*n + 4; len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 // pad fills s up to n columns with spaces on the right.
