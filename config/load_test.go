@@ -269,7 +269,9 @@ checks:
 
 func TestDisabledAndFilter(t *testing.T) {
 	l := testLoader(testEnv())
-	l.Filter = func(id, name string, tags []string) bool { return id == "b[2]" && name == "b" && slices.Contains(tags, "t2") }
+	l.Filter = func(id, name string, tags []string) bool {
+		return id == "b[2]" && name == "b" && slices.Contains(tags, "t2")
+	}
 	set := mustLoad(t, l, `version: 1
 checks:
   - {name: a, enabled: false, ping: {host: "${MISSING}"}}
