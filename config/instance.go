@@ -61,7 +61,7 @@ func (f *file) kindOf(n, merged *yaml.Node, reported bool) *kind {
 		k := f.in.kind(key.Value)
 		switch {
 		case k == nil:
-			reported = reported || !contains(f.checkKeys(), key.Value)
+			reported = reported || fieldNamed(fieldsOf(reflect.TypeFor[spec]()), key.Value) == nil
 		case found == nil:
 			found, first = k, key
 		default:
