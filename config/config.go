@@ -42,6 +42,7 @@ type Loader struct {
 	LookupEnv func(string) (string, bool) // nil: no variable is set
 	Version   string                      // of sonde, for the kinds
 	Stdin     io.Reader                   // what "-" reads
+	StdinName string                      // what "-" is called in messages; empty: <stdin>
 	// Filter selects checks; nil selects all. It is applied before probes are
 	// built, so a check that is left out may have unset variables and missing
 	// files.

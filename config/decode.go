@@ -13,7 +13,7 @@ import (
 type decoder struct {
 	load   *load
 	dir    string // what paths are relative to
-	vars   *scope // nil when values are literal, as from a flag
+	vars   *scope // nil when values are literal
 	lint   bool   // look at the shape only: references are not resolved and nothing is required
 	report func(n *yaml.Node, offset int, message, hint string)
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,7 +21,7 @@ const maxFile = 10 << 20
 const maxLine = 16 << 10
 
 // stdinName is what standard input is called in messages.
-const stdinName = "<stdin>"
+func (l *Loader) stdinName() string { return cmp.Or(l.StdinName, "<stdin>") }
 
 // source is one file of checks.
 type source struct {
@@ -89,9 +90,9 @@ func (l *Loader) read(path string) (*source, *Problem) {
 	case path != "-":
 		s.text, err = readAll(path, maxFile)
 	case l.Stdin == nil:
-		s.name, s.dir, err = stdinName, "", os.ErrClosed
+		s.name, s.dir, err = l.stdinName(), "", os.ErrClosed
 	default:
-		s.name, s.dir = stdinName, ""
+		s.name, s.dir = l.stdinName(), ""
 		s.text, err = readLimited(l.Stdin, maxFile)
 	}
 	if err != nil {

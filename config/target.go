@@ -16,8 +16,9 @@ import (
 	"github.com/sonde-cli/sonde/check"
 )
 
-// TargetOptions are what the command line says of its targets. Values are
-// literal: references such as ${VAR} are not expanded.
+// TargetOptions are what the command line says of its targets. References such
+// as ${VAR} are expanded in the values of Settings as in a file, because a
+// secret must not stand in a process's arguments; they are not in the target.
 type TargetOptions struct {
 	Expect, Prefer []string
 	Timeout        time.Duration // 0: 5s
@@ -79,7 +80,8 @@ func (t *targeter) make(target string, o *TargetOptions) *check.Check {
 		}
 		return nil
 	}
-	d := &decoder{load: t.in, secrets: t.secrets}
+	vars := &scope{lookup: t.in.LookupEnv, files: make(map[string]string)}
+	d := &decoder{load: t.in, vars: vars, secrets: t.secrets}
 	d.report = func(n *yaml.Node, _ int, message, hint string) { t.complain(n, message, hint) }
 	block := t.block(options, o.Settings)
 	d.value(block, reflect.ValueOf(options), &field{name: t.kind.Name})

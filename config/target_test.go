@@ -73,7 +73,7 @@ func TestTargetOptions(t *testing.T) {
 		o.Proxy == nil || o.Proxy.URL != "http://p" || o.Match.String() != "a+" || o.Family != "4" {
 		t.Errorf("options: %+v", o)
 	}
-	if diff := cmp.Diff(map[string]string{"Accept": "*/*", "X-A.b": "1", "X-C": "${TOKEN}"}, o.Headers); diff != "" {
+	if diff := cmp.Diff(map[string]string{"Accept": "*/*", "X-A.b": "1", "X-C": "s3cr3t-token"}, o.Headers); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"a", "b"}, o.Names); diff != "" {
@@ -82,7 +82,7 @@ func TestTargetOptions(t *testing.T) {
 	if c.ID != "https://me:***@x.test/" || c.Target != c.ID || c.Timeout != 2*time.Second || c.Retry.Attempts != 3 || c.File != "" {
 		t.Errorf("check: %+v", c)
 	}
-	if got := c.Mask.String("hunter22 1234567"); got != "*** ***" {
+	if got := c.Mask.String("hunter22 1234567 s3cr3t-token"); got != "*** *** ***" {
 		t.Errorf("the mask leaves %q", got)
 	}
 	if diff := cmp.Diff([]string{"expect cert.trusted 0", "expect status == 200 0", "prefer latency < 1s 0"}, expectationList(c)); diff != "" {

@@ -10,6 +10,7 @@
 package expect
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -114,21 +115,21 @@ func (t *test) Eval(lookup func(fact string) (any, bool)) check.Outcome {
 	if t.only != nil {
 		s := t.only.path.sight(lookup)
 		got[t.only.path.text] = s.value
-		return outcome(got, t.only.judge(s))
+		return t.outcome(got, t.only.judge(s))
 	}
 	seen := make([]sight, len(t.paths))
 	for i, p := range t.paths {
 		seen[i] = p.sight(lookup)
 		got[p.text] = seen[i].value
 	}
-	return outcome(got, t.root.eval(seen))
+	return t.outcome(got, t.root.eval(seen))
 }
 
-func outcome(got map[string]any, f *fault) check.Outcome {
+func (t *test) outcome(got map[string]any, f *fault) check.Outcome {
 	if f == nil {
 		return check.Outcome{OK: true, Got: got}
 	}
-	return check.Outcome{Got: got, Fact: f.fact, Missing: f.missing, Message: f.message}
+	return check.Outcome{Got: got, Fact: cmp.Or(f.fact, t.facts[0]), Missing: f.missing, Message: f.message}
 }
 
 // fault says why an expression does not hold.

@@ -1,9 +1,8 @@
 package probes
 
 import (
-	"context"
-	"crypto/tls"
-	"net"
+	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
@@ -14,19 +13,73 @@ import (
 type Route struct {
 	Family   string `yaml:"family" enum:"any,4,6" doc:"address family; any races both as in RFC 8305"`
 	Address  string `yaml:"address" address:"true" doc:"connect to this IP address instead of resolving the name"`
+	Source   string `yaml:"source" address:"true" doc:"local IP address to connect from"`
 	Resolver string `yaml:"resolver" address:"true" doc:"name server to resolve with, as IP[:port], tcp://IP[:port] or tls://IP[:port]; default is the system's resolver"`
 	Search   bool   `yaml:"search" doc:"let the system's search domains complete a name that has a dot"`
 }
 
-// TLS are the options of a TLS connection.
-type TLS struct {
-	CA         string `yaml:"ca" path:"true" doc:"file of PEM certificates to trust instead of the system's"`
-	Cert       string `yaml:"cert" path:"true" doc:"file with the client certificate, PEM"`
-	Key        string `yaml:"key" path:"true" doc:"file with the client certificate's key, PEM"`
-	ServerName string `yaml:"server_name" doc:"name to ask for (SNI) and to verify instead of the target's"`
-	MinVersion string `yaml:"min_version" enum:"1.0,1.1,1.2,1.3" doc:"lowest TLS version to offer"`
-	MaxVersion string `yaml:"max_version" enum:"1.0,1.1,1.2,1.3" doc:"highest TLS version to offer"`
-	Insecure   bool   `yaml:"insecure" doc:"do not demand a verified certificate; the certificate's facts are reported all the same"`
+// router is a validated [Route].
+type router struct {
+	family   uint8       // 4, 6, or 0 for any
+	address  netip.Addr  // invalid: resolve the host
+	source   netip.Addr  // invalid: the system chooses
+	resolver *nameserver // nil: the system's
+	search   bool
+	system   *system // nil: this machine's
+}
+
+// build validates the route. Its errors are [check.OptionError]s.
+func (r *Route) build() (*router, error) {
+	out := &router{search: r.Search}
+	var errs []error
+	switch r.Family {
+	case "", "any":
+	case "4":
+		out.family = 4
+	case "6":
+		out.family = 6
+	default:
+		errs = append(errs, check.OptionErrorf("family", "%q is not any, 4 or 6", r.Family))
+	}
+	out.address = parseOption(&errs, "address", r.Address, out.family)
+	out.source = parseOption(&errs, "source", r.Source, out.family)
+	if out.source.IsValid() && out.address.IsValid() && familyOf(out.source) != familyOf(out.address) {
+		errs = append(errs, check.OptionErrorf("source", "%s and address %s are of different families", out.source, out.address))
+	}
+	if out.source.IsValid() {
+		out.family = familyOf(out.source)
+	}
+	if r.Resolver != "" {
+		var err error
+		if out.resolver, err = parseServer(r.Resolver); err != nil {
+			errs = append(errs, &check.OptionError{Option: "resolver", Err: err})
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// parseOption reads an optional IP address of the family.
+func parseOption(errs *[]error, option, text string, family uint8) netip.Addr {
+	if text == "" {
+		return netip.Addr{}
+	}
+	addr, err := netip.ParseAddr(text)
+	switch {
+	case err != nil:
+		*errs = append(*errs, check.OptionErrorf(option, "%q is not an IP address", text))
+		return netip.Addr{}
+	case family != 0 && familyOf(addr) != family:
+		*errs = append(*errs, check.OptionErrorf(option, "%s is not an IPv%d address, as family demands", addr, family))
+	}
+	return addr.Unmap()
+}
+
+// familyOf returns 4 or 6. An IPv4 address mapped into IPv6 is of family 4.
+func familyOf(addr netip.Addr) uint8 {
+	if addr.Unmap().Is4() {
+		return 4
+	}
+	return 6
 }
 
 // journey makes one probe's way to its target and records it: phases, facts
@@ -34,6 +87,9 @@ type TLS struct {
 type journey struct {
 	obs   check.Observation
 	start time.Time
+	// certWanted tells that a TLS server asked for a client certificate and
+	// got none. TLS 1.3 lets it refuse that only after the handshake.
+	certWanted bool
 }
 
 func begin() *journey { return &journey{start: time.Now()} }
@@ -43,7 +99,12 @@ func (j *journey) timed(phase string, start time.Time) { j.obs.Phases.Add(phase,
 
 // fail ends the journey with a failure.
 func (j *journey) fail(code check.Code, message string) check.Observation {
-	j.obs.Failure = check.Reason{Code: code, Message: message}
+	return j.stop(&check.Reason{Code: code, Message: message})
+}
+
+// stop ends the journey with the reason that connect or handshake returned.
+func (j *journey) stop(reason *check.Reason) check.Observation {
+	j.obs.Failure = *reason
 	return j.end()
 }
 
@@ -52,25 +113,3 @@ func (j *journey) end() check.Observation {
 	j.obs.Latency = time.Since(j.start)
 	return j.obs
 }
-
-// connect resolves host and connects to port, racing the addresses. It records
-// the phases resolve and connect and the facts ip and family. On failure it
-// returns the reason, and no connection. The connection carries ctx's deadline
-// and is interrupted when ctx is cancelled.
-func (j *journey) connect(ctx context.Context, route *router, host, port string) (net.Conn, *check.Reason)
-
-// handshake makes a TLS connection over conn for inspection: it completes
-// whatever the certificate is, records the phase tls, the tls.* and cert.*
-// facts, and explains (check.Observation.Explain) cert.trusted and
-// cert.hostname_ok when they are false. protocols is the ALPN list.
-func (j *journey) handshake(ctx context.Context, conn net.Conn, plan *tlsPlan, host string, protocols []string) (*tls.Conn, *check.Reason)
-
-// router is a validated Route.
-type router struct{}
-
-// tlsPlan is a validated TLS with its files read.
-type tlsPlan struct{}
-
-func (r *Route) build() (*router, error)
-
-func (t *TLS) build() (*tlsPlan, error)

@@ -1,0 +1,92 @@
+package probes
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// telling orders reasons of failed attempts from the most to the least telling
+// one. What kept us from measuring an address comes before what others said,
+// because it leaves open whether that address answers; only a missing route
+// comes last, because a machine may well have just one family.
+var telling = [...]check.Code{
+	check.LocalShutdown, check.LocalFD, check.LocalPorts, check.LocalOverload, check.LocalPermission,
+	check.ConnectRefused, check.ConnectReset, check.ConnectTimeout, check.ConnectUnreachable, check.LocalRoute,
+}
+
+func rank(code check.Code) int {
+	for i, c := range telling {
+		if c == code {
+			return i
+		}
+	}
+	return len(telling)
+}
+
+// dialReason makes one reason of the failed attempts: the most telling one,
+// with the number of the others.
+func (r *router) dialReason(failed []attempt, port uint16) check.Reason {
+	var best check.Reason
+	for i, a := range failed {
+		reason := r.attemptReason(a, port)
+		if i == 0 || rank(reason.Code) < rank(best.Code) {
+			best = reason
+		}
+	}
+	if n := len(failed) - 1; n > 0 {
+		best.Message += fmt.Sprintf(" (and %d more addresses failed)", n)
+	}
+	return best
+}
+
+// attemptReason tells why one attempt failed, and where.
+func (r *router) attemptReason(a attempt, port uint16) check.Reason {
+	reason := cause(a.err, check.ConnectTimeout)
+	where := netip.AddrPortFrom(a.addr, port)
+	switch reason.Code {
+	case check.ConnectRefused:
+		reason.Message = fmt.Sprintf("%s refused the connection", where)
+	case check.ConnectTimeout:
+		reason.Message = fmt.Sprintf("no answer from %s within %s", where, check.FormatDuration(a.took))
+	case check.LocalPorts:
+		if r.source.IsValid() {
+			reason.Code = check.LocalRoute
+			reason.Message = fmt.Sprintf("cannot connect from %s: %s\nhint: source must be an address of this machine", r.source, reason.Message)
+			break
+		}
+		reason.Message = fmt.Sprintf("no local port left to connect to %s", where)
+	case check.LocalFD:
+		reason.Message = "out of file descriptors\nhint: raise the limit (ulimit -n) or lower the concurrency"
+	case check.ConnectUnreachable, check.LocalRoute:
+		reason.Code = check.ConnectUnreachable
+		if !routed(a) {
+			reason.Code = check.LocalRoute
+		}
+		reason.Message = fmt.Sprintf("connect to %s: %s", where, reason.Message)
+	case check.LocalShutdown:
+	default:
+		reason.Message = fmt.Sprintf("connect to %s: %s", where, reason.Message)
+	}
+	return reason
+}
+
+// routed reports whether this machine has a route to the address, so that an
+// "unreachable" came from a router or the host. Connecting a UDP socket asks
+// the routing table and sends nothing.
+func routed(a attempt) bool {
+	var errno syscall.Errno
+	if !errors.As(a.err, &errno) {
+		return true
+	}
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(a.addr, 9)))
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}

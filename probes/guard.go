@@ -1,0 +1,90 @@
+package probes
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// guarded is a connection that lives no longer than its context: it carries
+// the deadline, every blocked call returns when the context is cancelled, and
+// then fails with context.Canceled and not with a timeout.
+type guarded struct {
+	net.Conn
+	ctx     context.Context
+	bound   sync.Once
+	release func() bool // ends the watch for cancellation
+}
+
+// past interrupts blocked calls.
+var past = time.Unix(1, 0)
+
+// guard binds the connection to ctx. Closing it ends the watch. A connection
+// that is closed without being used, as a plain connect check does, costs no
+// timer and no watch: they begin with the first use.
+func guard(ctx context.Context, conn net.Conn) net.Conn {
+	return &guarded{Conn: conn, ctx: ctx}
+}
+
+func (g *guarded) bind() {
+	if deadline, ok := g.ctx.Deadline(); ok {
+		g.Conn.SetDeadline(deadline)
+	}
+	if g.ctx.Done() != nil {
+		g.release = context.AfterFunc(g.ctx, func() { g.Conn.SetDeadline(past) })
+	}
+}
+
+// Read reads as [net.Conn] does.
+func (g *guarded) Read(b []byte) (int, error) {
+	g.bound.Do(g.bind)
+	n, err := g.Conn.Read(b)
+	return n, g.explain(err)
+}
+
+// Write writes as [net.Conn] does.
+func (g *guarded) Write(b []byte) (int, error) {
+	g.bound.Do(g.bind)
+	n, err := g.Conn.Write(b)
+	return n, g.explain(err)
+}
+
+func (g *guarded) explain(err error) error {
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && errors.Is(g.ctx.Err(), context.Canceled) {
+		return context.Canceled
+	}
+	return err
+}
+
+// Close closes the connection and ends the watch for cancellation.
+func (g *guarded) Close() error {
+	g.bound.Do(func() {}) // from now on it is too late
+	if g.release != nil {
+		g.release()
+	}
+	return g.Conn.Close()
+}
+
+// SetDeadline sets a deadline that is not after the context's own.
+func (g *guarded) SetDeadline(t time.Time) error { return g.set(g.Conn.SetDeadline, t) }
+
+// SetReadDeadline sets a deadline that is not after the context's own.
+func (g *guarded) SetReadDeadline(t time.Time) error { return g.set(g.Conn.SetReadDeadline, t) }
+
+// SetWriteDeadline sets a deadline that is not after the context's own.
+func (g *guarded) SetWriteDeadline(t time.Time) error { return g.set(g.Conn.SetWriteDeadline, t) }
+
+func (g *guarded) set(set func(time.Time) error, t time.Time) error {
+	g.bound.Do(g.bind)
+	if deadline, ok := g.ctx.Deadline(); ok && (t.IsZero() || t.After(deadline)) {
+		t = deadline
+	}
+	err := set(t)
+	if g.ctx.Err() != nil { // the cancellation came first and was overwritten
+		set(past)
+	}
+	return err
+}

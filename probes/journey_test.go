@@ -1,0 +1,183 @@
+package probes
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/internal/testnet"
+)
+
+// patience is the timeout of probes that are to succeed or fail by themselves,
+// however busy the machine is.
+const patience = 20 * time.Second
+
+// brief is the timeout of probes that are to run into it.
+const brief = 150 * time.Millisecond
+
+// hung is when a probe that had a brief timeout is taken for hung: T + 250 ms
+// in principle, with slack for a busy machine.
+const hung = 4 * (brief + 250*time.Millisecond)
+
+// testCA is one authority for all tests.
+var testCA = sync.OnceValues(testnet.NewCA)
+
+func authority(t *testing.T) *testnet.CA {
+	t.Helper()
+	ca, err := testCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+// caFile returns a file with the test authority's root.
+func caFile(t *testing.T) string {
+	t.Helper()
+	return tempFile(t, "ca.pem", authority(t).PEM())
+}
+
+func tempFile(t *testing.T, name string, text []byte) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// serverConfig returns a TLS configuration with a certificate as asked for.
+func serverConfig(t *testing.T, o testnet.CertOptions) *tls.Config {
+	t.Helper()
+	cert, err := authority(t).Issue(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}}
+}
+
+func closeLater(t *testing.T, c interface{ Close() error }) {
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// listen serves until the test ends and returns host and port.
+func listen(t *testing.T, handler func(net.Conn)) (host, port string) {
+	t.Helper()
+	server, err := testnet.ListenTCP(handler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, server)
+	return split(t, server.Addr())
+}
+
+func listenTLS(t *testing.T, cfg *tls.Config, handler func(net.Conn)) (host, port string) {
+	t.Helper()
+	server, err := testnet.ListenTLS(cfg, handler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, server)
+	return split(t, server.Addr())
+}
+
+// refused returns an address that refuses connections.
+func refused(t *testing.T) (host, port string) {
+	t.Helper()
+	r, err := testnet.Refuse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, r)
+	return split(t, r.Addr())
+}
+
+func split(t *testing.T, addr string) (host, port string) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host, port
+}
+
+func timeout(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func code(r *check.Reason) check.Code {
+	if r == nil {
+		return ""
+	}
+	return r.Code
+}
+
+func TestConnectRecordsPhaseAndFacts(t *testing.T) {
+	t.Parallel()
+	host, port := listen(t, testnet.Silence)
+	j := begin()
+	conn, reason := j.connect(timeout(t, patience), &router{}, host, port)
+	if reason != nil {
+		t.Fatal(reason)
+	}
+	conn.Close()
+	o := j.end()
+	if o.Facts["ip"] != "127.0.0.1" || o.Facts["family"] != 4 {
+		t.Errorf("facts %v", o.Facts)
+	}
+	if _, ok := o.Phases.Get(check.PhaseResolve); ok {
+		t.Error("phase resolve for an IP address")
+	}
+	if d, _ := o.Phases.Get(check.PhaseConnect); d <= 0 || d > o.Latency {
+		t.Errorf("phase connect %v of %v", d, o.Latency)
+	}
+}
+
+func TestA1RefusedConnection(t *testing.T) {
+	t.Parallel()
+	host, port := refused(t)
+	conn, reason := begin().connect(timeout(t, patience), &router{}, host, port)
+	if conn != nil || code(reason) != check.ConnectRefused {
+		t.Errorf("got %v", reason)
+	}
+}
+
+func TestConnectCancelled(t *testing.T) {
+	t.Parallel()
+	host, port := listen(t, testnet.Silence)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, reason := begin().connect(ctx, &router{}, host, port); code(reason) != check.LocalShutdown {
+		t.Errorf("got %v", reason)
+	}
+}
+
+func TestCancelInterruptsARead(t *testing.T) {
+	t.Parallel()
+	host, port := listen(t, testnet.Silence)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, reason := begin().connect(ctx, &router{}, host, port)
+	if reason != nil {
+		t.Fatal(reason)
+	}
+	defer conn.Close()
+	time.AfterFunc(10*time.Millisecond, cancel)
+	_, err := conn.Read(make([]byte, 1))
+	if got := cause(err, check.ConnectTimeout); got.Code != check.LocalShutdown {
+		t.Errorf("got %v", got)
+	}
+}

@@ -1,0 +1,193 @@
+package probes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+func init() {
+	register(check.Kind{
+		Name:    "tcp",
+		Doc:     "connects to a TCP port, with TLS and a dialogue where wanted",
+		Schemes: []string{"tcp", "tls"},
+		Facts:   tcpFacts(),
+		New:     func() check.Options { return &tcpOptions{MaxBanner: defaultMaxBanner} },
+	})
+}
+
+func tcpFacts() []check.Fact {
+	facts := append(connectFacts(), tlsFacts()...)
+	return append(facts,
+		check.Fact{Name: "banner", Type: check.String, Doc: "what the peer says first, up to a line's end, a short silence or max_banner"},
+		check.Fact{Name: "answer", Type: check.String, Doc: "what the last step with expect received"},
+		check.Fact{Name: "captures", Type: check.Map, Doc: "groups that the steps' regular expressions captured, by name or number"},
+		check.Fact{Name: "dialogue", Type: check.Bool, Doc: "every step of the dialogue went as expected"},
+	)
+}
+
+// Limits of what a probe reads before it gives up on a banner or an answer.
+const (
+	defaultMaxBanner check.Size = 64 << 10
+	largestMaxBanner check.Size = 1 << 20
+)
+
+// tcpOptions are the options of the kind tcp.
+type tcpOptions struct {
+	Host      string `yaml:"host" address:"true" required:"true" doc:"name or IP address"`
+	Port      int    `yaml:"port" required:"true" doc:"port to connect to"`
+	Route     `yaml:",inline"`
+	TLS       *TLS       `yaml:"tls" doc:"speak TLS; {} does so with the defaults"`
+	Steps     []tcpStep  `yaml:"steps" doc:"dialogue after the connection, step by step"`
+	MaxBanner check.Size `yaml:"max_banner" doc:"most that is read for the banner or one step"`
+}
+
+// tcpStep sends, then waits for what it expects.
+type tcpStep struct {
+	Send   string         `yaml:"send" doc:"text to send as it is; write line ends as \\r\\n in double quotes"`
+	Expect *regexp.Regexp `yaml:"expect" doc:"regular expression (RE2) that what the peer sends must match"`
+}
+
+// SetTarget reads tcp://host:port and tls://host:port.
+func (o *tcpOptions) SetTarget(target string) error {
+	u, err := url.Parse(target)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is not a target such as tcp://host:port", target)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
+		return fmt.Errorf("%s://host:port takes nothing behind the port and no user", u.Scheme)
+	case u.Hostname() == "" || u.Port() == "":
+		return fmt.Errorf("%q needs a host and a port: %s://host:port", target, u.Scheme)
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		return fmt.Errorf("%q is not a port number", u.Port())
+	}
+	o.Host, o.Port = u.Hostname(), port
+	if u.Scheme == "tls" && o.TLS == nil {
+		o.TLS = new(TLS)
+	}
+	return nil
+}
+
+// tcpProbe is a built check of the kind tcp.
+type tcpProbe struct {
+	host, port string
+	route      *router
+	tls        *tlsPlan // nil: no TLS
+	steps      []tcpStep
+	banner     bool // wanted by an expectation
+	max        int
+}
+
+// Build validates the options.
+func (o *tcpOptions) Build(setup check.Setup) (check.Plan, error) {
+	errs := o.validate()
+	route, err := o.Route.build()
+	errs = append(errs, err, route.reaches("host", o.Host))
+	p := &tcpProbe{
+		host: o.Host, port: strconv.Itoa(o.Port), route: route,
+		steps: o.Steps, banner: setup.Needs("banner"), max: int(o.MaxBanner),
+	}
+	plan := check.Plan{Probe: p, Target: net.JoinHostPort(o.Host, p.port)}
+	if o.TLS != nil {
+		p.tls, err = o.TLS.build()
+		errs = append(errs, err)
+		plan.Defaults = p.tls.defaults()
+	}
+	if len(o.Steps) > 0 {
+		plan.Defaults = append(plan.Defaults, check.Default{Expect: "dialogue"})
+	}
+	return plan, errors.Join(errs...)
+}
+
+func (o *tcpOptions) validate() []error {
+	var errs []error
+	if err := checkHost(o.Host); err != nil {
+		errs = append(errs, &check.OptionError{Option: "host", Err: err})
+	}
+	if o.Port < 1 || o.Port > 65535 {
+		errs = append(errs, check.OptionErrorf("port", "%d is not a port number from 1 to 65535", o.Port))
+	}
+	if o.MaxBanner < 1 || o.MaxBanner > largestMaxBanner {
+		errs = append(errs, check.OptionErrorf("max_banner", "%s is not from 1B to %s", o.MaxBanner, largestMaxBanner))
+	}
+	for i, s := range o.Steps {
+		if s.Send == "" && s.Expect == nil {
+			errs = append(errs, check.OptionErrorf(fmt.Sprintf("steps[%d]", i), "a step needs send or expect"))
+		}
+	}
+	return errs
+}
+
+// checkHost reports a host that can be neither a name nor an IP address.
+func checkHost(host string) error {
+	switch {
+	case host == "":
+		return errors.New("must not be empty")
+	case strings.ContainsAny(host, " \t\r\n/?#@[]\\\"'`$;&|<>()") || strings.HasPrefix(host, "-"):
+		return fmt.Errorf("%q is neither a name nor an IP address", host)
+	case len(host) > 253+1: // RFC 1035 section 2.3.4, and the final dot
+		return fmt.Errorf("%q is longer than a name can be", host[:32]+"…")
+	}
+	return nil
+}
+
+// Observe connects, shakes hands where TLS is wanted, and talks.
+func (p *tcpProbe) Observe(ctx context.Context) check.Observation {
+	j := begin()
+	j.obs.Reproduce = p.reproduce
+	if p.tls == nil {
+		j.obs.Facts = make(check.Facts, 4) // the usual room is for a certificate
+	}
+	conn, reason := j.connect(ctx, p.route, p.host, p.port)
+	if reason != nil {
+		return j.stop(reason)
+	}
+	defer func() { conn.Close() }()
+	talks := p.banner || len(p.steps) > 0
+	if p.tls != nil {
+		secure, reason := j.handshake(ctx, conn, p.tls, p.host, nil)
+		if reason == nil && !talks {
+			reason = j.refusal(secure)
+		}
+		if reason != nil {
+			return j.stop(reason)
+		}
+		conn = secure
+	}
+	if talks {
+		p.talk(ctx, j, conn)
+	}
+	return j.end()
+}
+
+// reproduce returns a shell line that makes the same connection.
+func (p *tcpProbe) reproduce() string {
+	host, family := p.host, ""
+	if p.route.address.IsValid() {
+		host = p.route.address.String()
+	}
+	if p.route.family != 0 {
+		family = fmt.Sprintf(" -%d", p.route.family)
+	}
+	if p.tls == nil {
+		return fmt.Sprintf("nc -vz%s %s %s", family, host, p.port)
+	}
+	line := fmt.Sprintf("openssl s_client%s -connect %s", family, net.JoinHostPort(host, p.port))
+	name := p.tls.serverName
+	if name == "" && net.ParseIP(p.host) == nil {
+		name = p.host
+	}
+	if name != "" {
+		line += " -servername " + name
+	}
+	return line + " </dev/null"
+}
