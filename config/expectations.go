@@ -119,7 +119,10 @@ func (k *kind) finish(c *check.Check, options check.Options, d *decoder, user []
 	c.Kind, c.FactList = k.Name, k.facts
 	c.Probe, c.Expectations = plan.Probe, s.all
 	c.Mask = s.maskOf(d.secrets)
-	c.Target = c.Mask.String(hidePassword(plan.Target))
+	c.Target = plan.Target
+	if masked := c.Mask.String(hidePassword(plan.Target)); masked != plan.Target {
+		c.Target = masked // otherwise the string is kept once, with the probe's
+	}
 	return true
 }
 
