@@ -1,6 +1,9 @@
 package check
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Check is one thing to measure: a probe, how to judge it and how often to try.
 type Check struct {
@@ -12,6 +15,11 @@ type Check struct {
 	Labels map[string]string
 
 	Interval time.Duration // between two runs in a loop
+	// IntervalFailing replaces Interval while the check is down; 0 keeps it.
+	IntervalFailing time.Duration
+	// Host is the destination for limits per host; empty means that none
+	// apply. Checks with the same Host share its limits.
+	Host     string
 	Timeout  time.Duration // of one attempt
 	Retry    Retry
 	Optional bool // its verdict never fails the run
@@ -36,11 +44,14 @@ type Retry struct {
 
 // Delay returns the wait before attempt n+1, where n counts the attempts made.
 func (r Retry) Delay(n int) time.Duration {
+	longest := float64(math.MaxInt64 / 2)
+	if r.MaxWait > 0 {
+		longest = float64(r.MaxWait)
+	}
 	wait := float64(r.Wait)
 	for range n - 1 {
-		wait *= max(r.Factor, 1)
-		if r.MaxWait > 0 && wait >= float64(r.MaxWait) {
-			return r.MaxWait
+		if wait *= max(r.Factor, 1); wait >= longest {
+			return time.Duration(longest)
 		}
 	}
 	return time.Duration(wait)

@@ -1,7 +1,11 @@
 package check
 
 import (
+	"bytes"
 	"encoding/json"
+	"maps"
+	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -68,7 +72,11 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	if w.Labels == nil {
 		w.Labels = map[string]string{}
 	}
-	return json.Marshal(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // left to the caller's encoder, which escapes by default
+	err := e.Encode(w)
+	return b.Bytes(), err
 }
 
 func seconds(d time.Duration) float64 { return d.Seconds() }
@@ -84,24 +92,38 @@ func flat(facts map[string]any) map[string]any {
 	return out
 }
 
-// nest turns {"cert.issuer": x} into {"cert": {"issuer": x}}.
+// group is an object that nest made; facts whose values are objects are not
+// touched.
+type group map[string]any
+
+// nest turns {"cert.issuer": x} into {"cert": {"issuer": x}}. A fact that is
+// also the beginning of another's name (body and body.size) keeps its value,
+// and the longer name stays dotted beside it.
 func nest(facts Facts) map[string]any {
-	out := make(map[string]any, len(facts))
-	for name, v := range facts {
-		name, v = wireValue(name, v)
-		parts := strings.Split(name, ".")
-		at := out
-		for _, p := range parts[:len(parts)-1] {
-			inner, ok := at[p].(map[string]any)
-			if !ok {
-				inner = make(map[string]any)
-				at[p] = inner
-			}
-			at = inner
-		}
-		at[parts[len(parts)-1]] = v
+	out := make(group, len(facts))
+	for _, fact := range slices.Sorted(maps.Keys(facts)) { // the shorter name first
+		name, v := wireValue(fact, facts[fact])
+		out.put(name, v)
 	}
 	return out
+}
+
+func (g group) put(name string, v any) {
+	first, rest, dotted := strings.Cut(name, ".")
+	if !dotted {
+		g[name] = v
+		return
+	}
+	inner, ok := g[first].(group)
+	if !ok {
+		if _, taken := g[first]; taken {
+			g[name] = v
+			return
+		}
+		inner = make(group)
+		g[first] = inner
+	}
+	inner.put(rest, v)
 }
 
 func wireValue(name string, v any) (string, any) {
@@ -110,6 +132,11 @@ func wireValue(name string, v any) (string, any) {
 		return name + "_seconds", seconds(v)
 	case time.Time:
 		return name, v.UTC().Format(time.RFC3339)
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) { // JSON has neither
+			return name, nil
+		}
+		return name, v
 	default:
 		return name, v
 	}

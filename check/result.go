@@ -3,7 +3,9 @@ package check
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // Schema is the number of the JSON schema of a Result.
@@ -54,33 +56,56 @@ type Result struct {
 }
 
 // Result makes the result of an attempt. It masks the check's secrets and cuts
-// what is long; the caller fills in what only the scheduler knows.
+// what is long; the caller fills in what only the scheduler knows. It takes
+// over the maps of the observation and of the findings.
 func (c *Check) Result(o *Observation, j Judgement) Result {
 	r := Result{
 		ID: c.Mask.String(c.ID), Name: c.Mask.String(c.Name), Kind: c.Kind, Target: c.Mask.String(c.Target),
 		Tags: c.Tags, Labels: c.Labels, File: c.File, Line: c.Line, Optional: c.Optional,
 		Verdict: j.Verdict, Reason: c.maskReason(j.Reason),
-		Latency: o.Latency, Phases: o.Phases, Facts: make(Facts, len(o.Facts)),
+		Latency: o.Latency, Phases: o.Phases, Facts: o.Facts, Findings: j.Findings,
 		Attempts: 1,
 	}
 	if o.Reproduce != nil && j.Verdict != Up {
 		r.Reproduce = c.Mask.String(o.Reproduce())
 	}
-	for name, v := range o.Facts {
-		if !c.fact(name).Hidden {
-			r.Facts[name] = c.tidy(v)
+	for i := range c.FactList {
+		if f := &c.FactList[i]; f.Hidden {
+			delete(r.Facts, f.Name)
 		}
 	}
-	for _, f := range j.Findings {
-		f.Expect = c.Mask.String(f.Expect)
-		got := make(map[string]any, len(f.Got))
-		for name, v := range f.Got {
-			got[name] = c.tidy(v)
-		}
-		f.Got = got
-		r.Findings = append(r.Findings, f)
+	c.tidyAll(r.Facts)
+	for i := range r.Findings {
+		c.tidyAll(r.Findings[i].Got)
+	}
+	if c.Mask != nil {
+		c.maskNames(&r)
 	}
 	return r
+}
+
+// maskNames masks what comes from the file, where a variable can have put a
+// secret. Tags and labels belong to the check and are copied.
+func (c *Check) maskNames(r *Result) {
+	r.Tags = slices.Clone(r.Tags)
+	for i := range r.Tags {
+		r.Tags[i] = c.Mask.String(r.Tags[i])
+	}
+	r.Labels = maps.Clone(r.Labels)
+	for k, v := range r.Labels {
+		r.Labels[k] = c.Mask.String(v)
+	}
+	for i := range r.Findings {
+		r.Findings[i].Expect = c.Mask.String(r.Findings[i].Expect)
+	}
+}
+
+func (c *Check) tidyAll(facts map[string]any) {
+	for name, v := range facts {
+		if tidied, changed := c.tidy(v); changed {
+			facts[name] = tidied
+		}
+	}
 }
 
 func (c *Check) maskReason(r Reason) Reason {
@@ -88,61 +113,98 @@ func (c *Check) maskReason(r Reason) Reason {
 	return r
 }
 
-// tidy masks and cuts a fact's value. Masking comes first, so that a secret
-// cut in half is hidden too.
-func (c *Check) tidy(v any) any {
-	switch v := v.(type) {
+// tidy masks and cuts a fact's value and tells whether that changed it. Masking
+// comes first, so that a secret cut in half is hidden too. A value that changes
+// is copied, because the target's data can be shared by several facts.
+func (c *Check) tidy(v any) (any, bool) {
+	switch x := v.(type) {
 	case string:
-		return clip(c.Mask.String(v), maxFactBytes)
+		if s := c.tidyText(x); s != x {
+			return s, true
+		}
 	case []string:
-		out := make([]string, 0, min(len(v), maxFactItems+1))
-		for i, s := range v {
-			if i == maxFactItems {
-				out = append(out, "…")
-				break
-			}
-			out = append(out, clip(c.Mask.String(s), maxFactBytes))
+		if !c.fineList(x) {
+			return c.tidyList(x), true
 		}
-		return out
 	case map[string]string:
-		out := make(map[string]string, min(len(v), maxFactItems))
-		for k, s := range v {
-			if len(out) == maxFactItems {
-				break
-			}
-			out[clip(c.Mask.String(k), maxFactBytes)] = clip(c.Mask.String(s), maxFactBytes)
+		if !c.fineMap(x) {
+			return c.tidyMap(x), true
 		}
-		return out
 	case []any, map[string]any:
 		text, err := json.Marshal(v)
 		if err != nil {
-			return "?"
+			return "?", true
 		}
-		if masked := c.Mask.String(string(text)); len(masked) > maxFactBytes || masked != string(text) {
-			return clip(masked, maxFactBytes)
+		if s := c.tidyText(string(text)); s != string(text) {
+			return s, true
 		}
-		return v
-	default:
-		return v
 	}
+	return v, false
+}
+
+func (c *Check) tidyText(s string) string { return clip(c.Mask.String(s), maxFactBytes) }
+
+func (c *Check) fine(s string) bool { return c.tidyText(s) == s }
+
+func (c *Check) fineList(list []string) bool {
+	return len(list) <= maxFactItems && !slices.ContainsFunc(list, func(s string) bool { return !c.fine(s) })
+}
+
+func (c *Check) tidyList(list []string) []string {
+	out := make([]string, 0, min(len(list), maxFactItems+1))
+	for i, s := range list {
+		if i == maxFactItems {
+			return append(out, ellipsis)
+		}
+		out = append(out, c.tidyText(s))
+	}
+	return out
+}
+
+func (c *Check) fineMap(m map[string]string) bool {
+	for k, s := range m {
+		if !c.fine(k) || !c.fine(s) {
+			return false
+		}
+	}
+	return len(m) <= maxFactItems
+}
+
+// tidyMap keeps the first keys in order, so that the same map is always cut in
+// the same way.
+func (c *Check) tidyMap(m map[string]string) map[string]string {
+	keys := slices.Sorted(maps.Keys(m))
+	out := make(map[string]string, min(len(m), maxFactItems))
+	for _, k := range keys[:min(len(keys), maxFactItems)] {
+		out[c.tidyText(k)] = c.tidyText(m[k])
+	}
+	return out
 }
 
 // Clone returns a copy whose maps and slices can be changed.
 func (r Result) Clone() Result {
 	r.Labels, r.Facts = maps.Clone(r.Labels), maps.Clone(r.Facts)
-	r.Tags = append([]string(nil), r.Tags...)
-	r.Findings = append([]Finding(nil), r.Findings...)
-	r.Phases = append(Phases(nil), r.Phases...)
+	r.Tags = slices.Clone(r.Tags)
+	r.Phases, r.Failed = slices.Clone(r.Phases), slices.Clone(r.Failed)
+	r.Findings = slices.Clone(r.Findings)
+	for i := range r.Findings {
+		r.Findings[i].Got = maps.Clone(r.Findings[i].Got)
+	}
 	return r
 }
 
-// clip cuts s to at most n bytes at a character's start.
+const ellipsis = "…"
+
+// clip cuts s to at most n bytes at a character's start and marks the cut.
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	for n > 0 && s[n]&0xC0 == 0x80 {
-		n--
+	for end := n; end > n-utf8.UTFMax; end-- {
+		if utf8.RuneStart(s[end]) {
+			n = end
+			break
+		}
 	}
-	return s[:n] + "…"
+	return s[:n] + ellipsis
 }

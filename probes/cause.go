@@ -107,3 +107,9 @@ func quote(s string) string {
 		return r
 	}, s) + cut + `"`
 }
+
+// isTimeout reports whether a wait ended because of its deadline.
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -169,7 +168,7 @@ func (h *hearing) until(enough func(text []byte, final bool) bool) error {
 			return h.last(enough, errFull)
 		}
 		err := h.read(quiet)
-		if timedOut(err) && h.ctx.Err() == nil && len(h.text) > 0 {
+		if isTimeout(err) && h.ctx.Err() == nil && len(h.text) > 0 {
 			if enough(h.text, true) {
 				return nil
 			}
@@ -232,11 +231,8 @@ func (h *hearing) mismatch(i int, want *regexp.Regexp, took time.Duration) strin
 // unheard drops the errors that only mean that the peer said too little or too
 // much; what remains is a broken connection or an interruption.
 func unheard(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, errFull) || timedOut(err) {
+	if errors.Is(err, io.EOF) || errors.Is(err, errFull) || isTimeout(err) {
 		return nil
 	}
 	return err
 }
-
-// timedOut reports whether a read ended because of its deadline.
-func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

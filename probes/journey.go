@@ -20,16 +20,17 @@ type Route struct {
 
 // router is a validated [Route].
 type router struct {
-	family   uint8      // 4, 6, or 0 for any
-	address  netip.Addr // invalid: resolve the host
-	source   netip.Addr // invalid: the system chooses
-	resolver string     // accepted by parseServer; empty: the system's
+	family   uint8       // 4, 6, or 0 for any
+	address  netip.Addr  // invalid: resolve the host
+	source   netip.Addr  // invalid: the system chooses
+	resolver *nameserver // nil: the system's
 	search   bool
+	system   *system // nil: this machine's
 }
 
 // build validates the route. Its errors are [check.OptionError]s.
 func (r *Route) build() (*router, error) {
-	out := &router{resolver: r.Resolver, search: r.Search}
+	out := &router{search: r.Search}
 	var errs []error
 	switch r.Family {
 	case "", "any":
@@ -49,7 +50,8 @@ func (r *Route) build() (*router, error) {
 		out.family = familyOf(out.source)
 	}
 	if r.Resolver != "" {
-		if _, err := parseServer(r.Resolver); err != nil {
+		var err error
+		if out.resolver, err = parseServer(r.Resolver); err != nil {
 			errs = append(errs, &check.OptionError{Option: "resolver", Err: err})
 		}
 	}

@@ -1,0 +1,63 @@
+package check
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestMask(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		secrets []string
+		in, out string
+	}{
+		{"plain", []string{"hunter2"}, "password hunter2!", "password ***!"},
+		{"twice", []string{"hunter2"}, "hunter2hunter2", "******"},
+		{"one inside another", []string{"abc", "abcdef"}, "abcdef abc", "*** ***"},
+		{"query", []string{"a b&c"}, "https://x/?k=a+b%26c", "https://x/?k=***"},
+		{"path", []string{"a b/c"}, "https://x/a%20b%2Fc", "https://x/***"},
+		{"quoted", []string{"say \"hi\""}, `{"k":"say \"hi\""}`, `{"k":"***"}`},
+		{"base64", []string{"user:hunter2"}, "Basic dXNlcjpodW50ZXIy", "Basic ***"},
+		{"lines", []string{"first\nsecond\n"}, "in second place", "in *** place"},
+		{"too short", []string{"ab", ""}, "ab cab", "ab cab"},
+		{"none", nil, "text", "text"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := NewMask(tc.secrets...).String(tc.in); got != tc.out {
+				t.Errorf("got %q, want %q", got, tc.out)
+			}
+		})
+	}
+	if NewMask("a", "") != nil {
+		t.Error("a mask of nothing is not nil")
+	}
+}
+
+func FuzzMask(f *testing.F) {
+	f.Add("hunter2", "the password is ", "!")
+	f.Add("a b&c", "?q=", "&x=1")
+	f.Add("line\nbreak", "", "")
+	f.Fuzz(func(t *testing.T, secret, before, after string) {
+		mask := NewMask(secret)
+		secret = strings.TrimSpace(secret)
+		if mask == nil || strings.ContainsAny(secret, "*\n") {
+			return
+		}
+		quoted, err := json.Marshal(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What stands around the secret must not make a secret with it.
+		for _, form := range []string{secret, url.QueryEscape(secret), string(quoted[1 : len(quoted)-1]), base64.StdEncoding.EncodeToString([]byte(secret))} {
+			if got := mask.String("<" + form + ">"); got != "<***>" && !strings.ContainsAny(secret, "<>") {
+				t.Errorf("%q became %q", "<"+form+">", got)
+			}
+			if got := mask.String(before + form + after); strings.Contains(got, secret) {
+				t.Errorf("the secret %q is in %q", secret, got)
+			}
+		}
+	})
+}

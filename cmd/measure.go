@@ -1,0 +1,176 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/report"
+	"github.com/sonde-cli/sonde/scheduler"
+)
+
+// verdictFlags are the flags of commands that measure: how results are shown
+// and what they mean.
+type verdictFlags struct {
+	reports list
+	failOn  verdictFlag
+	flaky   choice
+	color   choice
+	verbose bool
+}
+
+func (f *verdictFlags) register(a *App, c *cobra.Command) {
+	f.failOn = verdictFlag(check.Unknown)
+	f.flaky = choice{value: "warn", of: []string{"pass", "warn", "fail"}}
+	f.color = choice{value: "auto", of: []string{"auto", "always", "never"}}
+	flags := c.Flags()
+	f.reports.arg = "FORMAT[=PATH]"
+	flags.Var(&f.reports, "report", strings.Join(formatNames(), ", ")+"; to standard output or a file; repeatable")
+	flags.Var(&f.failOn, "fail-on", "mildest verdict that fails: down, unknown or degraded")
+	flags.Var(&f.flaky, "flaky", "what it means that a check needed a second attempt")
+	flags.Var(&f.color, "color", "colours on standard output")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show all that is known of every check")
+	complete(c, "report", reportCompletions)
+	complete(c, "fail-on", fixed("down", "unknown", "degraded"))
+	complete(c, "flaky", fixed(f.flaky.of...))
+	complete(c, "color", fixed(f.color.of...))
+}
+
+func (f *verdictFlags) policy() policy {
+	return policy{failOn: f.failOn, flakyFail: f.flaky.value == "fail"}
+}
+
+// measurement is one run of a set of checks, ready to begin.
+type measurement struct {
+	app          *App
+	flags        *verdictFlags
+	checks       []*check.Check
+	destinations []destination
+	concurrency  int
+	deadline     time.Duration // of the whole run; 0 for none
+	progress     bool
+	tap          func(check.Result) // sees each result; may be nil
+
+	outputs outputs
+	live    *report.ProgressLine // nil when nothing is shown
+	summary check.Summary        // of the checks that count
+	cut     int                  // how many did not end by themselves
+	cause   error                // why the run ended early; nil when it did not
+}
+
+// run measures everything once and returns the exit code as an error.
+func (m *measurement) run(ctx context.Context) error {
+	var err error
+	if m.outputs, err = openOutputs(m.destinations); err != nil {
+		return err
+	}
+	m.app.measuring.Store(true)
+	options := m.options()
+	m.outputs.begin(m.app.Stdout, options)
+	once := scheduler.Once{Concurrency: m.concurrency}
+	if m.progress {
+		m.watch(options)
+		once.OnStart = m.live.Start
+	}
+	err = m.bounded(ctx, func(ctx context.Context) error { return once.Run(ctx, m.checks, m) })
+	if m.live != nil {
+		_ = m.live.Close() // progress that nobody sees is no failure
+	}
+	if err != nil {
+		m.outputs.discard()
+		return err
+	}
+	code := m.code()
+	m.remark()
+	for _, failure := range m.outputs.finish() {
+		if code == ExitOK {
+			code = ExitUsage
+		}
+		m.app.fail(failure, code)
+	}
+	return asError(code)
+}
+
+// bounded runs f with the deadline of the whole run. That is a cancellation
+// and not a deadline of the context, so that no probe takes it for its
+// target's timeout.
+func (m *measurement) bounded(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if m.deadline > 0 {
+		defer time.AfterFunc(m.deadline, func() { cancel(errDeadline) }).Stop()
+	}
+	err := f(ctx)
+	if ctx.Err() != nil {
+		m.cause = context.Cause(ctx)
+	}
+	return err
+}
+
+// watch shows the progress on standard error, and keeps it from mixing with a
+// report that streams to the same screen.
+func (m *measurement) watch(o report.Options) {
+	o.Width = m.app.StderrWidth
+	o.Color = o.Color && m.app.StdoutWidth > 0
+	m.live = report.Progress(m.app.Stderr, o)
+	for _, out := range m.outputs {
+		if out.file == nil && m.app.StdoutWidth > 0 {
+			out.sink = m.live.Over(out.sink)
+		}
+	}
+}
+
+func (m *measurement) options() report.Options {
+	o := report.Options{
+		Color: m.app.color(m.flags.color.value), Width: m.app.StdoutWidth, Verbose: m.flags.verbose,
+		Started: m.app.Now(), Now: m.app.Now, Checks: m.checks,
+	}
+	// The document's code is the process's: it counts what counts.
+	o.ExitCode = func(check.Summary) int { return m.code() }
+	return o
+}
+
+func (m *measurement) code() int { return m.flags.policy().code(m.summary, m.cause) }
+
+// Put takes a result from the scheduler.
+func (m *measurement) Put(r check.Result) error {
+	if !r.Optional {
+		m.summary.Add(r)
+	}
+	if r.Reason.Code == check.LocalShutdown {
+		m.cut++
+	}
+	if m.live != nil {
+		_ = m.live.Put(r)
+	}
+	if m.tap != nil {
+		m.tap(r)
+	}
+	m.outputs.put(r)
+	return nil
+}
+
+// Close is part of a sink; the reports are completed by run.
+func (m *measurement) Close() error { return nil }
+
+// remark says on standard error what the reports do not.
+func (m *measurement) remark() {
+	if m.cause != nil {
+		hint := ""
+		if m.cause == errDeadline {
+			hint = "give it more with --timeout, or more at once with --concurrency"
+		}
+		m.app.warn(fmt.Sprintf("%s: %d of %s did not end", m.cause, m.cut, plural(len(m.checks), "check")), hint)
+	}
+	if n := m.summary.Flaky; n > 0 && m.flags.flaky.value == "warn" {
+		verb := " is"
+		if n > 1 {
+			verb = " are"
+		}
+		m.app.warn(plural(n, "check")+verb+" flaky: up only after a failed attempt", "--flaky=fail makes that fail the run, --flaky=pass is silent")
+	}
+}

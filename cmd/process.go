@@ -1,0 +1,46 @@
+package cmd
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/sonde-cli/sonde/probes"
+)
+
+// Process returns the App of this process. It is the one place that touches
+// the process's arguments, environment, streams and signals.
+func Process(build Build, example []byte) App {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	return App{
+		Args:        os.Args[1:],
+		LookupEnv:   os.LookupEnv,
+		Stdin:       os.Stdin,
+		Stdout:      os.Stdout,
+		Stderr:      os.Stderr,
+		StdoutWidth: columns(os.Stdout),
+		StderrWidth: columns(os.Stderr),
+		Signals:     signals,
+		Now:         time.Now,
+		Kinds:       probes.Kinds(),
+		Build:       build.complete(),
+		Example:     example,
+	}
+}
+
+// columns returns the width of the terminal behind f, or 0 when there is none.
+// A terminal that does not know its width gets 80.
+func columns(f *os.File) int {
+	fd := int(f.Fd())
+	if !term.IsTerminal(fd) {
+		return 0
+	}
+	if width, _, err := term.GetSize(fd); err == nil && width > 0 {
+		return width
+	}
+	return 80
+}

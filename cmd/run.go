@@ -1,0 +1,114 @@
+package cmd
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sonde-cli/sonde/config"
+	"github.com/sonde-cli/sonde/scheduler"
+)
+
+const runLong = `Measure all checks of the files once, many at a time, and report.
+
+A FILE may be a folder, whose .yaml and .yml files are read, or - for standard
+input. Without one, checks.yaml of the current folder is read.
+
+All mistakes of all files are told at once, and then nothing is measured. An
+--only or --tag that selects nothing is a mistake, too.`
+
+const runExamples = `  sonde run checks.yaml
+  sonde run checks.yaml --tag smoke --fail-on degraded --timeout 2m
+  sonde run checks/ --only 'orders*' --verbose
+  sonde run checks.yaml --report table --report json=sonde.json
+  sonde run - --report quiet < checks.yaml`
+
+// runFlags are the flags of `sonde run`.
+type runFlags struct {
+	verdictFlags
+	selection
+	concurrency count
+	timeout     durationFlag
+}
+
+func newRun(a *App) *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:               "run [FILE|DIR|-]...",
+		Short:             "Measure all checks of files once",
+		Long:              runLong,
+		Example:           runExamples,
+		ValidArgsFunction: yamlFiles,
+		RunE:              func(c *cobra.Command, files []string) error { return a.run(c.Context(), &f, files) },
+	}
+	flags := c.Flags()
+	flags.SortFlags = false
+	f.only.arg, f.tags.arg, f.skipTags.arg = "GLOB", "TAG", "TAG"
+	flags.Var(&f.only, "only", "only checks whose id or name matches (* and ?); repeatable")
+	flags.Var(&f.tags, "tag", "only checks with the tag; repeatable")
+	flags.Var(&f.skipTags, "skip-tag", "no checks with the tag; repeatable")
+	flags.Var(&f.timeout, "timeout", "end the whole run after this time, with exit code 124")
+	f.concurrency = scheduler.DefaultConcurrency
+	flags.Var(&f.concurrency, "concurrency", "how many checks are measured at once")
+	f.register(a, c)
+	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
+	tags := a.labels(func(_ string, tags []string) []string { return tags })
+	complete(c, "tag", tags)
+	complete(c, "skip-tag", tags)
+	return c
+}
+
+func (a *App) run(ctx context.Context, f *runFlags, files []string) error {
+	if f.concurrency < 1 {
+		return usagef("", "--concurrency %d: it takes at least 1", f.concurrency)
+	}
+	table, err := formatNamed("table")
+	if err != nil {
+		return err
+	}
+	destinations, err := parseReports(f.reports.values, table)
+	if err != nil {
+		return err
+	}
+	set, err := a.load(ctx, &f.selection, files)
+	if err != nil {
+		return err
+	}
+	m := &measurement{
+		app: a, flags: &f.verdictFlags, checks: set.Checks, destinations: destinations,
+		concurrency: int(f.concurrency), deadline: time.Duration(f.timeout), progress: a.animate(),
+	}
+	return m.run(ctx)
+}
+
+// load reads the files and keeps what is selected, which is never nothing.
+func (a *App) load(ctx context.Context, s *selection, files []string) (*config.Set, error) {
+	files, err := filesOrDefault(files)
+	if err != nil {
+		return nil, err
+	}
+	loader := a.loader()
+	loader.Filter = s.filter()
+	set, err := loader.Load(ctx, files...)
+	if err != nil {
+		return nil, err
+	}
+	a.warnAll(set.Warnings)
+	return set, s.verify(set)
+}
+
+// filesOrDefault returns the files, or checks.yaml when none is named and it
+// exists.
+func filesOrDefault(files []string) ([]string, error) {
+	if len(files) > 0 {
+		return files, nil
+	}
+	for _, name := range []string{"checks.yaml", "checks.yml"} {
+		if _, err := os.Stat(name); err == nil {
+			return []string{name}, nil
+		}
+	}
+	return nil, usagef("name a file: sonde run FILE, or - for standard input", "no file named, and there is no checks.yaml here")
+}

@@ -1,0 +1,150 @@
+package cmd
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sonde-cli/sonde/internal/testnet"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"sonde": func() {
+		app := Process(Build{Version: "1.2.3", Commit: "c0ffee", Date: "2026-01-02T03:04:05Z"}, nil)
+		app.Kinds = append(app.Kinds, toyKind())
+		os.Exit(Main(app))
+	}})
+}
+
+// TestScripts runs the scripts of testdata, which are the contract of the
+// command line, one process for each command.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               func(env *testscript.Env) error { env.Vars = append(env.Vars, "NO_COLOR=", "CI=true"); return nil },
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":     exits,
+			"serve":     serve,
+			"interrupt": interrupt,
+			"repeat":    repeat,
+			"binary":    binary,
+		},
+	})
+}
+
+// exits runs a command and demands its exit code: exits 2 sonde run
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM [ARG]...")
+	}
+	demand(ts, args[0], ts.Exec(args[1], args[2:]...))
+}
+
+func demand(ts *testscript.TestScript, want string, err error) {
+	got := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(got) != want {
+		ts.Fatalf("exit code %d, want %s", got, want)
+	}
+}
+
+// serve starts a loopback server and sets the variable to its host:port:
+// serve ADDR refuse | silence | say TEXT
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: serve VARIABLE MODE [ARG]")
+	}
+	var addr string
+	var closer func() error
+	switch args[1] {
+	case "refuse":
+		server, err := testnet.Refuse()
+		ts.Check(err)
+		addr, closer = server.Addr(), server.Close
+	case "silence":
+		server, err := testnet.ListenTCP(testnet.Silence)
+		ts.Check(err)
+		addr, closer = server.Addr(), server.Close
+	case "say":
+		text, err := strconv.Unquote(`"` + args[2] + `"`)
+		ts.Check(err)
+		server, err := testnet.ListenTCP(func(conn net.Conn) {
+			// Everything a client of these scripts says fits one segment.
+			if _, err := conn.Read(make([]byte, 4096)); err == nil {
+				_, _ = conn.Write([]byte(text))
+			}
+		})
+		ts.Check(err)
+		addr, closer = server.Addr(), server.Close
+	default:
+		ts.Fatalf("serve: no mode %q", args[1])
+	}
+	ts.Defer(func() { _ = closer() })
+	ts.Setenv(args[0], addr)
+}
+
+// interrupt runs a command whose check knocks at $KNOCK, sends it an interrupt
+// then, and demands its exit code: interrupt 130 sonde run
+func interrupt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: interrupt CODE PROGRAM [ARG]...")
+	}
+	knocked := make(chan struct{}, 64)
+	server, err := testnet.ListenTCP(func(conn net.Conn) {
+		knocked <- struct{}{}
+		testnet.Silence(conn)
+	})
+	ts.Check(err)
+	defer server.Close()
+
+	// The test binary is its own sonde: it goes by the name that it is called.
+	self, err := os.Executable()
+	ts.Check(err)
+	cmd := exec.Command(self)
+	cmd.Args = args[1:]
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = []string{"KNOCK=" + server.Addr(), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR")}
+	cmd.Stdout, cmd.Stderr = ts.Stdout(), ts.Stderr()
+	ts.Check(cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-knocked:
+		ts.Check(cmd.Process.Signal(os.Interrupt))
+		err = <-ended
+	case err = <-ended:
+	}
+	demand(ts, args[0], err)
+}
+
+// repeat writes a line many times: repeat FILE COUNT LINE
+func repeat(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: repeat FILE COUNT LINE")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat(args[2]+"\n", n)), 0o644))
+}
+
+// binary writes bytes that are no text: binary FILE
+func binary(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: binary FILE")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("\x7fELF\x02\x01\x01\x00\xff\xfe\x00\x00version: 1"), 0o644))
+}

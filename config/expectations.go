@@ -1,0 +1,170 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/expect"
+)
+
+// kind is a check.Kind with what all its checks share.
+type kind struct {
+	check.Kind
+	facts []check.Fact
+	tests map[string]compiled
+}
+
+type compiled struct {
+	test check.Test
+	err  *expect.Error
+}
+
+// compile compiles an expression once.
+func (k *kind) compile(text string) (check.Test, *expect.Error) {
+	if c, ok := k.tests[text]; ok {
+		return c.test, c.err
+	}
+	test, err := expect.Compile(text, k.facts)
+	c := compiled{test: test}
+	if err != nil && !errors.As(err, &c.err) {
+		c.err = &expect.Error{Message: err.Error()}
+	}
+	k.tests[text] = c
+	return c.test, c.err
+}
+
+// expectationNodes returns the items of expect or prefer.
+func expectationNodes(merged *yaml.Node, l check.Level) []*yaml.Node {
+	n := lookup(merged, l.String())
+	if n != nil && n.Kind == yaml.SequenceNode {
+		return n.Content
+	}
+	if n != nil && n.Kind == yaml.ScalarNode {
+		return []*yaml.Node{n}
+	}
+	return nil
+}
+
+// lintExpectations compiles the expressions that need no values, for checks
+// that are disabled or not selected.
+func (m *maker) lintExpectations() {
+	d := m.file.decoder(nil)
+	d.lint = true
+	for _, level := range []check.Level{check.Expect, check.Prefer} {
+		for _, n := range expectationNodes(m.merged, level) {
+			if n.Kind != yaml.ScalarNode || isNull(n) {
+				continue
+			}
+			if e, _, ok := d.text(n); ok {
+				m.compile(d, n, e.text)
+			}
+		}
+	}
+}
+
+func (m *maker) compile(d *decoder, n *yaml.Node, text string) check.Test {
+	test, err := m.kind.compile(text)
+	if err == nil {
+		return test
+	}
+	offset := err.Offset
+	if text != n.Value { // the offset counts in the expanded text
+		offset = whole
+	}
+	d.fail(n, offset, err.Message, err.Hint)
+	return nil
+}
+
+// expectations compiles what the user expects and prefers.
+func (m *maker) expectations(d *decoder, b *body) []check.Expectation {
+	var list []check.Expectation
+	for _, level := range []check.Level{check.Expect, check.Prefer} {
+		texts := b.Expect
+		if level == check.Prefer {
+			texts = b.Prefer
+		}
+		for i, n := range expectationNodes(m.merged, level) {
+			if d.failed && (i >= len(texts) || texts[i] == "") {
+				continue // it was reported
+			}
+			if test := m.compile(d, n, texts[i]); test != nil {
+				list = append(list, check.Expectation{Text: texts[i], Level: level, Test: test, File: m.file.src.name, Line: n.Line})
+			}
+		}
+	}
+	return list
+}
+
+// finish builds the probe and what hangs on it. Errors go to the node that at
+// finds for an option. It reports whether all went well.
+func (k *kind) finish(c *check.Check, options check.Options, d *decoder, user []check.Expectation, s *shared, at func(option string) *yaml.Node) bool {
+	in := d.load
+	s.setUser(user)
+	plan, err := options.Build(check.Setup{Needs: s.needs, Getenv: in.getenv, Version: in.Version})
+	d.secrets = append(d.secrets, plan.Secrets...)
+	if err != nil {
+		for _, e := range check.OptionErrors(err) {
+			d.fail(at(e.Option), whole, e.Error(), "")
+		}
+		return false
+	}
+	if err := s.addDefaults(k, plan.Defaults); err != nil {
+		d.fail(at(""), whole, err.Error(), "this is a defect of sonde, please report it")
+		return false
+	}
+	c.Kind, c.FactList = k.Name, k.facts
+	c.Probe, c.Expectations = plan.Probe, s.all
+	c.Mask = s.maskOf(d.secrets)
+	c.Target = plan.Target
+	if masked := c.Mask.String(hidePassword(plan.Target)); masked != plan.Target {
+		c.Target = masked // otherwise the string is kept once, with the probe's
+	}
+	return true
+}
+
+func sameExpectation(a, b check.Expectation) bool {
+	return a.Text == b.Text && a.Level == b.Level && a.File == b.File && a.Line == b.Line
+}
+
+// setUser sets the expectations of the user and what needs says of them.
+func (s *shared) setUser(user []check.Expectation) {
+	if s.needs != nil && slices.EqualFunc(user, s.user, sameExpectation) {
+		return
+	}
+	facts := make(map[string]bool)
+	for _, e := range user {
+		for _, fact := range e.Test.Facts() {
+			facts[fact] = true
+		}
+	}
+	s.user, s.all = user, nil
+	s.needs = func(fact string) bool { return facts[fact] }
+}
+
+// addDefaults puts before the user's expectations those of the kind whose
+// facts the user does not mention. A user who expects a failure takes over from
+// what the failure keeps from being seen.
+func (s *shared) addDefaults(k *kind, defaults []check.Default) error {
+	if s.all != nil && slices.Equal(defaults, s.defaults) {
+		return nil
+	}
+	all := make([]check.Expectation, 0, len(defaults)+len(s.user))
+	expectsError := slices.ContainsFunc(s.user, func(e check.Expectation) bool {
+		return e.Level == check.Expect && slices.Contains(e.Test.Facts(), "error")
+	})
+	for _, d := range defaults {
+		test, err := k.compile(d.Expect)
+		if err != nil {
+			return fmt.Errorf("the kind %s expects %q by default, which is wrong: %s", k.Name, d.Expect, err.Message)
+		}
+		if !slices.ContainsFunc(test.Facts(), s.needs) {
+			all = append(all, check.Expectation{Text: d.Expect, Test: test, WhenSeen: d.WhenSeen || expectsError})
+		}
+	}
+	s.defaults, s.all = defaults, append(all, s.user...)
+	return nil
+}

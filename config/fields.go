@@ -1,0 +1,102 @@
+package config
+
+import (
+	"reflect"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// field is one key of a struct of options, as its tags tell.
+type field struct {
+	name     string
+	index    []int
+	typ      reflect.Type
+	doc      string
+	enum     []string
+	secret   bool // the value is masked
+	path     bool // a file name, relative to the file that names it
+	address  bool // host and port stay readable
+	shown    bool // the value is there to be read: never a secret
+	single   bool // a list of one may be written without the list
+	required bool
+}
+
+var fieldCache sync.Map // reflect.Type -> []field
+
+// fieldsOf returns the keys of a struct in the order of the source, with those
+// of embedded structs in their place.
+func fieldsOf(t reflect.Type) []field {
+	if cached, ok := fieldCache.Load(t); ok {
+		return cached.([]field)
+	}
+	var fields []field
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if f.Type.Kind() == reflect.Struct && (f.Anonymous && name == "" || option == "inline") {
+			for _, inner := range fieldsOf(f.Type) {
+				inner.index = append([]int{i}, inner.index...)
+				fields = append(fields, inner)
+			}
+			continue
+		}
+		if !f.IsExported() || name == "" || name == "-" {
+			continue
+		}
+		fields = append(fields, newField(f, name, i))
+	}
+	fieldCache.Store(t, fields)
+	return fields
+}
+
+func newField(f reflect.StructField, name string, i int) field {
+	on := func(tag string) bool { return f.Tag.Get(tag) == "true" }
+	made := field{
+		name: name, index: []int{i}, typ: f.Type, doc: f.Tag.Get("doc"),
+		secret: on("secret"), path: on("path"), address: on("address"), shown: on("shown"),
+		single: on("single"), required: on("required"),
+	}
+	if values := f.Tag.Get("enum"); values != "" {
+		made.enum = strings.Split(values, ",")
+	}
+	return made
+}
+
+func fieldNamed(fields []field, name string) *field {
+	for i := range fields {
+		if fields[i].name == name {
+			return &fields[i]
+		}
+	}
+	return nil
+}
+
+func fieldNames(fields []field) []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	return names
+}
+
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	sizeType     = reflect.TypeFor[check.Size]()
+	regexpType   = reflect.TypeFor[*regexp.Regexp]()
+)
+
+// isScalar reports whether a value of the type is written as one scalar.
+func isScalar(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return t == regexpType || isScalar(t.Elem())
+	case reflect.Struct, reflect.Slice, reflect.Map:
+		return false
+	default:
+		return true
+	}
+}

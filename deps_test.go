@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sonde-cli/sonde"
+
+// listed is what `go list -json` says of a package.
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+// ours lists which of our own packages each package may import. A package that
+// is not named here may not exist.
+var ours = map[string][]string{
+	"":                    {"cmd"},
+	"cmd":                 {"check", "config", "internal/playground", "probes", "report", "scheduler"},
+	"check":               {},
+	"config":              {"check", "expect"},
+	"expect":              {"check"},
+	"probes":              {"check"},
+	"scheduler":           {"check"},
+	"report":              {"check"},
+	"internal/testnet":    {},
+	"internal/playground": {"internal/testnet"},
+	"internal/manpages":   {"cmd"},
+	"bench/oneshot":       {},
+}
+
+// only lists the modules that a single place of ours may import.
+var only = map[string][]string{
+	"gopkg.in/yaml.v3":                         {"config"},
+	"github.com/expr-lang/expr":                {"expect"},
+	"github.com/miekg/dns":                     {"probes", "internal/testnet"},
+	"github.com/prometheus-community/pro-bing": {"probes"},
+	"github.com/charmbracelet/lipgloss":        {"report"},
+	"github.com/spf13/cobra":                   {"cmd", "internal/manpages"},
+}
+
+func TestArrows(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		allowed, known := ours[name]
+		if !known {
+			t.Errorf("package %s is new: say in this test what it may import", name)
+		}
+		for _, imported := range p.Imports {
+			if rest, own := strings.CutPrefix(imported, module+"/"); own && !slices.Contains(allowed, rest) {
+				t.Errorf("%s imports %s", name, rest)
+			}
+			for restricted, places := range only {
+				if (imported == restricted || strings.HasPrefix(imported, restricted+"/")) && !slices.Contains(places, name) {
+					t.Errorf("%s imports %s, which only %v may", name, imported, places)
+				}
+			}
+		}
+	}
+}
+
+func TestStandardLibraryOnly(t *testing.T) {
+	for _, p := range list(t, "./check") {
+		for _, dep := range p.Deps {
+			if strings.Contains(strings.Split(dep, "/")[0], ".") && !strings.HasPrefix(dep, module) {
+				t.Errorf("check depends on %s", dep)
+			}
+		}
+	}
+}
+
+func TestSchedulerKnowsNoNetwork(t *testing.T) {
+	for _, p := range list(t, "./scheduler") {
+		if slices.Contains(p.Imports, "net") {
+			t.Error("scheduler imports net")
+		}
+	}
+}
+
+// TestNoInitOfOthers keeps what costs start-up time, or has no place in a
+// prober, out of the binary.
+func TestNoInitOfOthers(t *testing.T) {
+	for _, p := range list(t, ".") {
+		for _, dep := range p.Deps {
+			switch dep {
+			case "testing", "net/http/pprof", "net/http/httptest", "expvar", "github.com/spf13/cobra/doc":
+				t.Errorf("the binary contains %s", dep)
+			}
+		}
+	}
+}
+
+func list(t *testing.T, patterns ...string) []listed {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-deps=false", "-json=ImportPath,Imports,Deps"}, patterns...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var all []listed
+	dec := json.NewDecoder(bytes.NewReader(out))
+	for {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}

@@ -1,0 +1,251 @@
+package probes
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// dnsFacts declares what the dns kind observes.
+func dnsFacts() []check.Fact {
+	facts := []check.Fact{
+		{Name: "rcode", Type: check.String, Doc: "response code, such as NOERROR, NXDOMAIN or SERVFAIL"},
+		{Name: "answers", Type: check.Strings, Doc: "data of the records of the type asked for, at the end of any aliases, in the server's order and in the presentation format of zone files"},
+		{Name: "answer_count", Type: check.Int, Code: check.DNSNoData, Doc: "number of the records of the type asked for"},
+		{Name: "cnames", Type: check.Strings, Doc: "aliases that lead to the answers, in order"},
+		{Name: "authority", Type: check.Strings, Doc: "first 64 records of the authority section: owner, type and data"},
+		{Name: "additional", Type: check.Strings, Doc: "first 64 records of the additional section without EDNS: owner, type and data"},
+		{Name: "ttl.min", Type: check.Duration, Doc: "shortest time to live in the answer section"},
+		{Name: "ttl.max", Type: check.Duration, Doc: "longest time to live in the answer section"},
+		{Name: "flags", Type: check.Strings, Doc: "header flags that are set, as dig names them: qr aa tc rd ra ad cd"},
+		{Name: "authoritative", Type: check.Bool, Doc: "the server is an authority for the name (AA)"},
+		{Name: "authenticated", Type: check.Bool, Doc: "the server verified the answer with DNSSEC (AD)"},
+		{Name: "recursion_available", Type: check.Bool, Doc: "the server resolves names for its clients (RA)"},
+		{Name: "truncated", Type: check.Bool, Code: check.DNSTruncated, Doc: "the answer over UDP was cut (TC)"},
+		{Name: "edns.size", Type: check.Int, Unit: "bytes", Doc: "UDP payload size that the server takes; absent when it does not know EDNS"},
+		{Name: "edns.version", Type: check.Int, Doc: "version of EDNS that the server speaks"},
+		{Name: "edns.fallback", Type: check.Bool, Doc: "the server failed on EDNS and was asked again without"},
+		{Name: "ede", Type: check.Strings, Doc: "extended errors of the server, such as 'DNSSEC Bogus (6)'"},
+		{Name: "query_name", Type: check.String, Doc: "name that was asked for, absolute and in ASCII"},
+		{Name: "server", Type: check.String, Doc: "IP:port of the server that was asked"},
+		{Name: "transport", Type: check.String, Doc: "how the answer came: udp, tcp or tls"},
+		{Name: "size", Type: check.Int, Unit: "bytes", Doc: "size of the answer"},
+		{Name: "retransmits", Type: check.Int, Doc: "queries sent again over UDP because no answer had come after a third of the time, at most 2s"},
+		{Name: "mismatched", Type: check.Int, Doc: "messages passed over because they answer another question or carry another id"},
+		{Name: "ip", Type: check.String, Doc: "address that the probe connected to"},
+		{Name: "family", Type: check.Int, Doc: "its address family, 4 or 6"},
+		{Name: "resolved_name", Type: check.String, Doc: "name that the server's host was found under; absent when it is the one given"},
+	}
+	return append(facts, tlsFacts()...)
+}
+
+// Bounds of what is kept of an answer. All records are counted.
+const (
+	maxAnswerText    = 256 << 10 // bytes of the answers in all
+	maxOtherRecords  = 64        // per section
+	maxExtendedError = 8
+)
+
+// dnsAnswer is what an answer says.
+type dnsAnswer struct {
+	message    message
+	rcode      int // with EDNS's upper bits
+	answers    []string
+	text       int // bytes in answers
+	count      int
+	cnames     []string
+	authority  []string
+	additional []string
+	records    int // in the answer section
+	ttlMin     uint32
+	ttlMax     uint32
+	edns       *dns.OPT
+}
+
+// readAnswer reads the answer to q. When it fails, what was read up to there is
+// returned with the error, a *malformedError.
+func readAnswer(m message, q *question) (*dnsAnswer, error) {
+	a := &dnsAnswer{message: m, rcode: m.rcode()}
+	var aliases chain
+	err := m.records(func(s section, rr dns.RR) error {
+		switch s {
+		case sectionAnswer:
+			a.lifetime(rr.Header().Ttl)
+			a.keep(rr, q, q.name)
+			aliases.add(rr)
+		case sectionAuthority:
+			a.authority = appendRecord(a.authority, rr)
+		case sectionAdditional:
+			if opt, ok := rr.(*dns.OPT); ok {
+				a.setEDNS(opt)
+				return nil
+			}
+			a.additional = appendRecord(a.additional, rr)
+		}
+		return nil
+	})
+	if err != nil || q.qtype == dns.TypeCNAME || q.qtype == dns.TypeANY {
+		return a, err
+	}
+	if a.cnames, err = aliases.follow(q.name); err != nil || len(a.cnames) == 0 {
+		return a, err
+	}
+	// The answers belong to the last alias, which is only known now.
+	a.answers, a.text, a.count = nil, 0, 0
+	last := a.cnames[len(a.cnames)-1]
+	return a, m.records(func(s section, rr dns.RR) error {
+		if s == sectionAnswer {
+			a.keep(rr, q, last)
+		}
+		return nil
+	})
+}
+
+// keep counts a record that is of the type asked for and of the owner.
+func (a *dnsAnswer) keep(rr dns.RR, q *question, owner string) {
+	h := rr.Header()
+	if h.Rrtype != q.qtype && q.qtype != dns.TypeANY || !strings.EqualFold(h.Name, owner) {
+		return
+	}
+	a.count++
+	if data := rdata(rr); a.text+len(data) <= maxAnswerText {
+		a.text += len(data)
+		a.answers = append(a.answers, data)
+	}
+}
+
+func (a *dnsAnswer) lifetime(ttl uint32) {
+	if ttl > 1<<31-1 {
+		ttl = 0 // RFC 2181 section 8
+	}
+	if a.records++; a.records == 1 || ttl < a.ttlMin {
+		a.ttlMin = ttl
+	}
+	a.ttlMax = max(a.ttlMax, ttl)
+}
+
+func (a *dnsAnswer) setEDNS(opt *dns.OPT) {
+	if a.edns == nil {
+		a.edns = opt
+		a.rcode |= int(opt.Hdr.Ttl>>24) << 4 // RFC 6891 section 6.1.3
+	}
+}
+
+// rdata returns a record's data in the presentation format (RFC 1035 section
+// 5.1, RFC 3597 section 5).
+func rdata(rr dns.RR) string {
+	if unknown, ok := rr.(*dns.RFC3597); ok {
+		return fmt.Sprintf("\\# %d %s", len(unknown.Rdata)/2, unknown.Rdata)
+	}
+	return strings.TrimPrefix(rr.String(), rr.Header().String())
+}
+
+func appendRecord(records []string, rr dns.RR) []string {
+	if len(records) == maxOtherRecords {
+		return records
+	}
+	return append(records, rr.Header().Name+" "+typeName(rr.Header().Rrtype)+" "+rdata(rr))
+}
+
+// extendedErrors returns the server's extended errors (RFC 8914).
+func (a *dnsAnswer) extendedErrors() []string {
+	if a.edns == nil {
+		return nil
+	}
+	var all []string
+	for _, o := range a.edns.Option {
+		ede, ok := o.(*dns.EDNS0_EDE)
+		if !ok || len(all) == maxExtendedError {
+			continue
+		}
+		name, known := dns.ExtendedErrorCodeToString[ede.InfoCode]
+		if !known {
+			name = "code"
+		}
+		text := fmt.Sprintf("%s (%d)", name, ede.InfoCode)
+		if ede.ExtraText != "" {
+			text += ": " + ede.ExtraText
+		}
+		all = append(all, text)
+	}
+	return all
+}
+
+// record sets the facts of an answer and explains those that nobody wants.
+func (a *dnsAnswer) record(o *check.Observation, q *question, server string) {
+	m := a.message
+	o.Set("rcode", rcodeName(a.rcode))
+	o.Set("answers", append([]string{}, a.answers...))
+	o.Set("answer_count", a.count)
+	o.Set("cnames", append([]string{}, a.cnames...))
+	o.Set("authority", append([]string{}, a.authority...))
+	o.Set("additional", append([]string{}, a.additional...))
+	if a.records > 0 {
+		o.Set("ttl.min", time.Duration(a.ttlMin)*time.Second)
+		o.Set("ttl.max", time.Duration(a.ttlMax)*time.Second)
+	}
+	o.Set("flags", m.flags())
+	o.Set("authoritative", m.authoritative())
+	o.Set("authenticated", m.authenticated())
+	o.Set("recursion_available", m.recursionAvail())
+	if a.edns != nil {
+		o.Set("edns.size", int(a.edns.Hdr.Class))
+		o.Set("edns.version", int(a.edns.Version()))
+	}
+	o.Set("size", len(m))
+	errs := a.extendedErrors()
+	o.Set("ede", append([]string{}, errs...))
+	if r := a.reason(q, server, errs); r != nil {
+		o.Explain("answer_count", r.Code, r.Message)
+		if a.rcode != dns.RcodeSuccess {
+			o.Explain("rcode", r.Code, r.Message)
+		}
+	}
+}
+
+// reason tells why there is no answer; nil when there is one, or when the
+// response code has no reason of its own.
+func (a *dnsAnswer) reason(q *question, server string, extended []string) *check.Reason {
+	var r *check.Reason
+	switch a.rcode {
+	case dns.RcodeSuccess:
+		if a.count > 0 {
+			return nil
+		}
+		at := q.name
+		if n := len(a.cnames); n > 0 {
+			at = a.cnames[n-1]
+		}
+		r = &check.Reason{Code: check.DNSNoData, Message: fmt.Sprintf("no %s record for %s at %s", typeName(q.qtype), shown(at), server)}
+	case dns.RcodeNameError, dns.RcodeRefused, dns.RcodeServerFailure:
+		r = rcodeReason(a.rcode, q.name, server)
+	default:
+		return nil
+	}
+	if len(extended) > 0 {
+		r.Message += ", " + strings.Join(extended, ", ")
+	}
+	return r
+}
+
+// flags returns the names of the header flags that are set, in dig's order.
+func (m message) flags() []string {
+	all := [...]struct {
+		name string
+		set  bool
+	}{
+		{"qr", m.response()}, {"aa", m.authoritative()}, {"tc", m.truncated()}, {"rd", m.recursionDesired()},
+		{"ra", m.recursionAvail()}, {"ad", m.authenticated()}, {"cd", m.checkingDisabled()},
+	}
+	flags := make([]string, 0, len(all))
+	for _, f := range all {
+		if f.set {
+			flags = append(flags, f.name)
+		}
+	}
+	return flags
+}

@@ -1,0 +1,323 @@
+package probes
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// dnsRun is one Observe call of a dns check.
+type dnsRun struct {
+	*journey
+	exchange
+	dnsReply
+	probe *dnsProbe
+}
+
+// dnsReply is what came of asking one server.
+type dnsReply struct {
+	question  *question // the plain one after a fallback
+	server    netip.AddrPort
+	transport string // of the last exchange
+	cut       bool   // an answer over UDP was truncated
+	got       *dnsAnswer
+}
+
+// Observe implements [check.Probe].
+func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
+	r := &dnsRun{journey: begin(), probe: p, dnsReply: dnsReply{question: p.question}}
+	reason := r.run(ctx)
+	r.obs.Set("query_name", p.question.name)
+	r.obs.Set("retransmits", r.retransmits)
+	r.obs.Set("mismatched", r.mismatched)
+	r.obs.Set("edns.fallback", r.question == p.plain && p.plain != nil)
+	if r.server.IsValid() {
+		r.obs.Set("server", r.server.String())
+		r.obs.Set("transport", r.transport)
+		r.obs.Set("ip", r.server.Addr().String())
+		r.obs.Set("family", int(familyOf(r.server.Addr())))
+	}
+	if r.got != nil {
+		r.obs.Set("truncated", r.cut)
+		r.got.record(&r.obs, r.question, r.server.String())
+		if r.transport == transportUDP && r.cut && r.got.count == 0 {
+			r.obs.Explain("answer_count", check.DNSTruncated, "the answer is too large for UDP, and transport: udp forbids TCP")
+		}
+	}
+	r.obs.Reproduce = r.dig
+	if reason != nil {
+		return r.stop(reason)
+	}
+	return r.end()
+}
+
+// run asks the check's server, or those of the system as any program on this
+// machine would: the next one when one does not answer or is not able to.
+func (r *dnsRun) run(ctx context.Context) *check.Reason {
+	if r.probe.host != "" {
+		return r.ask(ctx, r.probe.host, r.probe.port, share(ctx, serverTimeout, 1))
+	}
+	config := cmp.Or(r.probe.router.system, machine()).config()
+	var reason *check.Reason
+	var undecided *dnsReply
+	r.control = true
+	for i, server := range config.servers {
+		r.dnsReply = dnsReply{question: r.probe.question}
+		failure := r.ask(ctx, server.Addr().String(), server.Port(), share(ctx, config.timeout, len(config.servers)-i))
+		switch {
+		case failure != nil:
+			reason = worse(reason, r.systemReason(failure))
+		case r.decided():
+			return nil
+		case undecided == nil:
+			undecided = &dnsReply{}
+			*undecided = r.dnsReply
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if undecided != nil {
+		r.dnsReply = *undecided
+		return nil
+	}
+	return reason
+}
+
+// decided reports whether the answer is one that another server would give too.
+func (r *dnsRun) decided() bool {
+	switch r.got.rcode {
+	case dns.RcodeServerFailure, dns.RcodeRefused, dns.RcodeNotImplemented:
+		return false
+	}
+	return true
+}
+
+// systemReason blames our own side when the system's resolver cannot be
+// reached, but not when it answers other questions.
+func (r *dnsRun) systemReason(failure *check.Reason) *check.Reason {
+	silent := failure.Code == check.DNSTimeout || strings.HasPrefix(string(failure.Code), "connect.")
+	switch {
+	case silent && r.alive:
+		return &check.Reason{Code: failure.Code, Message: failure.Message + ", though it answers others"}
+	case silent:
+		return &check.Reason{Code: check.LocalResolver, Message: "the system's resolver does not answer: " + failure.Message}
+	}
+	return failure
+}
+
+// ask puts the question to one server, and once more without EDNS when the
+// server fails on that (RFC 6891 section 7).
+func (r *dnsRun) ask(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
+	reason := r.exchangeWith(ctx, host, port, until)
+	if reason == nil && r.probe.plain != nil && r.got.message.refusesEDNS() {
+		r.question = r.probe.plain
+		return r.exchangeWith(ctx, host, port, until)
+	}
+	return reason
+}
+
+func (r *dnsRun) exchangeWith(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
+	var reason *check.Reason
+	switch r.probe.transport {
+	case transportTCP, transportTLS:
+		reason = r.overStream(ctx, host, port, until)
+	default:
+		if reason = r.overUDP(ctx, host, port, until); reason != nil || !r.cut || r.probe.transport == transportUDP {
+			break
+		}
+		reason = r.overStream(ctx, r.server.Addr().String(), port, until)
+		if reason != nil && !reason.Code.Local() {
+			reason = &check.Reason{Code: check.DNSTruncated, Message: "the answer is too large for UDP, and over TCP: " + reason.Message}
+		}
+	}
+	if reason != nil {
+		return reason
+	}
+	var err error
+	if r.got, err = readAnswer(r.answer, r.question); err != nil && !r.answer.truncated() {
+		r.got = nil
+		return r.reason(err)
+	}
+	return nil
+}
+
+// overUDP asks over UDP. Of several addresses of the server's name it takes
+// the first that this machine has a route to.
+func (r *dnsRun) overUDP(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
+	addrs, reason := r.resolve(ctx, r.probe.router, host)
+	if reason != nil {
+		return reason
+	}
+	var conn *net.UDPConn
+	var err error
+	for _, addr := range addrs {
+		r.server, r.transport = netip.AddrPortFrom(addr, port), transportUDP
+		if conn, err = net.DialUDP("udp", r.source(), net.UDPAddrFromAddrPort(r.server)); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return r.reason(err)
+	}
+	defer conn.Close()
+	start := time.Now()
+	err = r.datagram(ctx, conn, r.question, until)
+	r.phases(start)
+	if err != nil {
+		return r.reason(err)
+	}
+	r.cut = r.answer.truncated()
+	return nil
+}
+
+// source returns the local address of a UDP socket, nil when the system
+// chooses it.
+func (r *dnsRun) source() *net.UDPAddr {
+	if ip := r.probe.router.source; ip.IsValid() {
+		return net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0))
+	}
+	return nil
+}
+
+// overStream asks over a TCP or TLS connection.
+func (r *dnsRun) overStream(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
+	if deadline, ok := ctx.Deadline(); !ok || until.Before(deadline) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
+	}
+	conn, reason := r.connect(ctx, r.probe.router, host, strconv.Itoa(int(port)))
+	if reason != nil {
+		return reason
+	}
+	defer conn.Close()
+	r.server, r.transport = remote(conn), transportTCP
+	if r.probe.transport == transportTLS {
+		r.transport = transportTLS
+		if conn, reason = r.handshake(ctx, conn, r.probe.tls, host, nil); reason != nil {
+			return reason
+		}
+	}
+	start := time.Now()
+	err := r.stream(ctx, conn, r.question, until)
+	r.phases(start)
+	if err != nil {
+		return r.reason(err)
+	}
+	return nil
+}
+
+func remote(conn net.Conn) netip.AddrPort {
+	addr, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := addr.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// phases records the phases of the exchange that began at start.
+func (r *dnsRun) phases(start time.Time) {
+	now := time.Now()
+	if r.sent.IsZero() {
+		return
+	}
+	r.obs.Phases.Add(check.PhaseSend, r.sent.Sub(start))
+	if r.first.IsZero() {
+		r.obs.Phases.Add(check.PhaseWait, now.Sub(r.sent))
+		return
+	}
+	r.obs.Phases.Add(check.PhaseWait, r.first.Sub(r.sent))
+	if r.last.After(r.first) {
+		r.obs.Phases.Add(check.PhaseTransfer, r.last.Sub(r.first))
+	}
+}
+
+// reason tells why the exchange failed.
+func (r *dnsRun) reason(err error) *check.Reason {
+	var bad *malformedError
+	if errors.As(err, &bad) {
+		return &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("%s: %v", r.server, err)}
+	}
+	reason := r.cause(err, check.DNSTimeout)
+	switch reason.Code {
+	case check.DNSTimeout:
+		reason.Message = fmt.Sprintf("no answer from %s over %s", r.server, r.transport)
+		if r.retransmits > 0 {
+			reason.Message += ", asked twice"
+		}
+		if r.mismatched > 0 {
+			reason.Message += fmt.Sprintf(", but %d messages that answer something else", r.mismatched)
+		}
+	case check.ConnectRefused:
+		reason.Message = fmt.Sprintf("nothing listens on %s over %s", r.server, r.transport)
+	case check.LocalShutdown:
+	default:
+		reason.Message = fmt.Sprintf("%s: %s", r.server, reason.Message)
+	}
+	return &reason
+}
+
+// dig returns the command that asks the same with BIND's dig.
+func (r *dnsRun) dig() string {
+	p := r.probe
+	args := []string{"dig"}
+	if r.server.IsValid() {
+		args = append(args, "@"+r.server.Addr().String())
+		if r.server.Port() != dnsPort {
+			args = append(args, "-p", strconv.Itoa(int(r.server.Port())))
+		}
+	} else if p.host != "" {
+		args = append(args, "@"+p.host, "-p", strconv.Itoa(int(p.port)))
+	}
+	if p.class != dns.ClassINET {
+		args = append(args, "-c", dns.ClassToString[p.class])
+	}
+	args = append(args, "-t", typeName(p.question.qtype), "-q", shellWord(p.question.name))
+	switch p.transport {
+	case transportUDP:
+		args = append(args, "+ignore")
+	case transportTCP:
+		args = append(args, "+tcp")
+	case transportTLS:
+		args = append(args, "+tls")
+		if p.tls != nil && !p.tls.insecure {
+			args = append(args, "+tls-ca", "+tls-hostname="+shellWord(cmp.Or(p.tls.serverName, p.host)))
+		}
+	}
+	if !p.flags.recursion {
+		args = append(args, "+norecurse")
+	}
+	if p.flags.ednsSize == 0 {
+		args = append(args, "+noedns")
+	} else {
+		args = append(args, "+bufsize="+strconv.Itoa(int(p.flags.ednsSize)))
+	}
+	if p.flags.dnssec {
+		args = append(args, "+dnssec")
+	}
+	return strings.Join(args, " ")
+}
+
+// shellWord quotes a word for a POSIX shell where that is needed.
+func shellWord(s string) string {
+	special := func(r rune) bool {
+		plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._:/%@+=,", r)
+		return !plain
+	}
+	if s != "" && !strings.ContainsFunc(s, special) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,89 @@
+package probes
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+func init() {
+	register(check.Kind{
+		Name:    "http",
+		Doc:     "one HTTP request over a fresh connection, HTTP/1.1 or HTTP/2",
+		Schemes: []string{"http", "https"},
+		Facts:   httpFacts(),
+		New:     func() check.Options { return newHTTPOptions() },
+	})
+}
+
+// httpOptions are the options of an http check.
+type httpOptions struct {
+	URL         string            `yaml:"url" address:"true" required:"true" doc:"what to request, http:// or https://"`
+	Method      string            `yaml:"method" doc:"request method; default is GET, or POST when there is a body"`
+	Headers     map[string]string `yaml:"headers" doc:"request header fields"`
+	HeadersFile string            `yaml:"headers_file" path:"true" doc:"file of more header fields, a 'Name: value' line each"`
+	Body        string            `yaml:"body" doc:"request body"`
+	BodyFile    string            `yaml:"body_file" path:"true" doc:"file with the request body"`
+	Auth        httpAuth          `yaml:"auth" doc:"basic or bearer authentication"`
+	Redirects   int               `yaml:"redirects" doc:"how many redirects to follow; 0 never follows one"`
+	Version     string            `yaml:"version" enum:"auto,1.1,2" doc:"HTTP version; auto lets the server choose over TLS; 2 over http:// begins in HTTP/2 at once"`
+	Compression string            `yaml:"compression" enum:"none,any,gzip,deflate,br,zstd" doc:"content coding to ask for; what comes is decoded in any case"`
+	MaxBody     check.Size        `yaml:"max_body" doc:"how much of the body to read, after decompression; half of it when an expectation looks into a body that is br or zstd"`
+	Proxy       string            `yaml:"proxy" address:"true" doc:"proxy to go through, http://[user:password@]host:port, or env for that of HTTP_PROXY, HTTPS_PROXY and NO_PROXY"`
+	TLS         TLS               `yaml:"tls" doc:"TLS of https:// URLs"`
+	Route       `yaml:",inline"`
+}
+
+// httpAuth is who we say we are.
+type httpAuth struct {
+	Username string `yaml:"username" doc:"user of basic authentication"`
+	Password string `yaml:"password" secret:"true" doc:"password of basic authentication"`
+	Token    string `yaml:"token" secret:"true" doc:"bearer token"`
+}
+
+// The defaults of an http check's options.
+const (
+	defaultRedirects = 10
+	defaultMaxBody   = 1 << 20
+)
+
+func newHTTPOptions() *httpOptions {
+	return &httpOptions{
+		Redirects: defaultRedirects, Version: "auto", Compression: "none", MaxBody: defaultMaxBody,
+		Route: Route{Family: "any"},
+	}
+}
+
+// SetTarget takes a URL, or a bare host for the front page over https.
+func (o *httpOptions) SetTarget(target string) error {
+	if !strings.Contains(target, "://") {
+		target = "https://" + target
+	}
+	if _, err := url.Parse(target); err != nil {
+		return badURL(err)
+	}
+	o.URL = target
+	return nil
+}
+
+func httpFacts() []check.Fact {
+	facts := []check.Fact{
+		{Name: "status", Type: check.Int, Code: check.HTTPStatus, Doc: "status code of the final response"},
+		{Name: "status_text", Type: check.String, Doc: "reason phrase of the final response; '' in HTTP/2"},
+		{Name: "version", Type: check.String, Doc: "HTTP version of the final response: '1.0', '1.1' or '2'"},
+		{Name: "headers", Type: check.Map, Hidden: true, Doc: "header fields of the final response by lower-case name, repeated ones joined with ', '"},
+		{Name: "content_type", Type: check.String, Doc: "media type of the final response with its parameters"},
+		{Name: "encoding", Type: check.String, Doc: "content coding that was undone, such as 'gzip'; '' for none"},
+		{Name: "body", Type: check.String, Hidden: true, Doc: "body of the final response, decompressed"},
+		{Name: "json", Type: check.Any, Hidden: true, Doc: "body of the final response, decoded from JSON: json.a.b"},
+		{Name: "size", Type: check.Int, Unit: "bytes", Doc: "size of the body, decompressed"},
+		{Name: "truncated", Type: check.Bool, Doc: "whether the body is larger than max_body, and so was not read to its end"},
+		{Name: "url", Type: check.String, Doc: "URL of the final response"},
+		{Name: "redirects", Type: check.Int, Unit: "hops", Doc: "number of redirects followed"},
+		{Name: "redirect_chain", Type: check.Strings, Doc: "URLs that redirected, in order"},
+		{Name: "proxy", Type: check.String, Doc: "proxy that was used, '' for none"},
+	}
+	facts = append(facts, connectFacts()...)
+	return append(facts, tlsFacts()...)
+}

@@ -1,0 +1,442 @@
+package probes
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/idna"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// httpProbe is a validated http check. It is never changed once built.
+type httpProbe struct {
+	start      *url.URL // without user and password
+	target     string   // start as text
+	method     string
+	headers    []field // the user's, names as written
+	body       []byte
+	agent      string
+	accept     string // Accept-Encoding; empty: none is sent
+	redirects  int
+	version    string
+	maxBody    int64
+	needs      httpNeeds
+	proxy      func(*url.URL) *url.URL // nil: never
+	insecure   bool
+	options    httpOptions // for the reproduce line
+	home, away httpPath    // for the URL's own host, and for others
+}
+
+// httpPath is how to get to a host. What is meant for the URL's host (a pinned
+// address, a server name, a client certificate) is not for the hosts that it
+// redirects to.
+type httpPath struct {
+	route *router
+	tls   *tlsPlan
+}
+
+// httpNeeds tells which costly facts are asked for.
+type httpNeeds struct{ body, json, size, headers bool }
+
+// Build validates the options.
+func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
+	b := &httpBuilder{setup: s, options: o, probe: &httpProbe{
+		agent: "sonde/" + s.Version, redirects: o.Redirects, version: o.Version, maxBody: int64(o.MaxBody),
+		insecure: o.TLS.Insecure, options: *o, accept: acceptEncoding(o.Compression),
+		needs: httpNeeds{s.Needs("body"), s.Needs("json"), s.Needs("size"), s.Needs("headers")},
+	}}
+	for _, step := range []func() error{b.url, b.headers, b.auth, b.body, b.limits, b.paths, b.proxy} {
+		if err := step(); err != nil {
+			b.errs = append(b.errs, err)
+		}
+	}
+	if err := errors.Join(b.errs...); err != nil {
+		return check.Plan{}, err
+	}
+	defaults := append([]check.Default{{Expect: "status == 2xx"}}, b.probe.home.tls.defaults()...)
+	return check.Plan{Probe: b.probe, Target: b.probe.target, Defaults: defaults, Secrets: b.secrets}, nil
+}
+
+// httpBuilder validates the options part by part, so that all errors are told
+// at once.
+type httpBuilder struct {
+	setup   check.Setup
+	options *httpOptions
+	probe   *httpProbe
+	user    *url.Userinfo // of the URL
+	secrets []string
+	errs    []error
+}
+
+func (b *httpBuilder) url() error {
+	u, err := parseHTTPURL(b.options.URL)
+	if err != nil {
+		return check.OptionErrorf("url", "%w", err)
+	}
+	b.user, u.User = u.User, nil
+	b.probe.start, b.probe.target = u, u.String()
+	return nil
+}
+
+// parseHTTPURL reads an absolute http or https URL and normalises its host.
+func parseHTTPURL(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, errors.New("is empty, write it like https://example.com/")
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, badURL(err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("needs http:// or https:// in front, it begins with %s", excerpt([]byte(text)))
+	}
+	host, err := normalHost(u.Hostname())
+	if err != nil {
+		return nil, err
+	}
+	port := u.Port()
+	if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0) {
+		return nil, fmt.Errorf("port %s is not in 1..65535", port)
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port != "" {
+		host += ":" + port
+	}
+	u.Host, u.Fragment, u.RawFragment = host, "", ""
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	return u, nil
+}
+
+// badURL words an error of net/url without the URL, which may hold a password.
+func badURL(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err
+	}
+	var bad url.EscapeError
+	if strings.Contains(err.Error(), "userinfo") || strings.Contains(err.Error(), "invalid port") {
+		return errors.New("is no valid URL: bad characters in the host, port, user or password; escape them as %XX")
+	}
+	if errors.As(err, &bad) {
+		return errors.New("is no valid URL: bad %-escape")
+	}
+	return fmt.Errorf("is no valid URL: %w", err)
+}
+
+// normalHost returns the host as it goes on the wire: lower case, an
+// international name in punycode (RFC 5891).
+func normalHost(host string) (string, error) {
+	if host == "" {
+		return "", errors.New("has no host")
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.String(), nil
+	}
+	ascii := strings.ToLower(host)
+	if strings.ContainsFunc(host, func(r rune) bool { return r > '~' }) {
+		var err error
+		if ascii, err = idna.Lookup.ToASCII(host); err != nil {
+			return "", fmt.Errorf("host %s is no valid name: %w", excerpt([]byte(host)), err)
+		}
+	}
+	name := strings.TrimSuffix(ascii, ".")
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return "", fmt.Errorf("host %s is no valid name", excerpt([]byte(host)))
+		}
+	}
+	if len(name) > 253 {
+		return "", errors.New("the host's name is longer than 253 characters")
+	}
+	return ascii, nil
+}
+
+func (b *httpBuilder) headers() error {
+	var errs []error
+	names := slices.Sorted(maps.Keys(b.options.Headers))
+	for _, name := range names {
+		if err := b.addHeader(name, b.options.Headers[name]); err != nil {
+			errs = append(errs, check.OptionErrorf("headers."+name, "%w", err))
+		}
+	}
+	if err := b.headersFile(); err != nil {
+		errs = append(errs, check.OptionErrorf("headers_file", "%w", err))
+	}
+	return errors.Join(errs...)
+}
+
+func (b *httpBuilder) headersFile() error {
+	if b.options.HeadersFile == "" {
+		return nil
+	}
+	text, err := readSmallFile(b.options.HeadersFile, maxHeadBytes)
+	if err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, maxHeadBytes+1)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			return fmt.Errorf("line %d is not of the form 'Name: value'", n)
+		}
+		if err := b.addHeader(name, strings.TrimSpace(value)); err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+		if !harmlessHeader(name) {
+			b.secrets = append(b.secrets, strings.TrimSpace(value))
+		}
+	}
+	return lines.Err()
+}
+
+// readSmallFile reads a file of at most limit bytes.
+func readSmallFile(name string, limit int64) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("%s is no regular file of at most %s", name, check.Size(limit))
+	}
+	return os.ReadFile(name)
+}
+
+func (b *httpBuilder) addHeader(name, value string) error {
+	if !isToken(name) {
+		return fmt.Errorf("%s is no header name", excerpt([]byte(name)))
+	}
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return errors.New("the value holds a line break or another control character")
+	}
+	switch strings.ToLower(name) {
+	case "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive", "proxy-connection":
+		return errors.New("sonde sets this header itself")
+	}
+	if _, twice := b.probe.header(name); twice {
+		return errors.New("the header is given twice")
+	}
+	b.probe.headers = append(b.probe.headers, field{name, strings.Trim(value, " \t")})
+	b.hideHeader(name, value)
+	return nil
+}
+
+// hideHeader makes secrets of a sensitive header's value and of its parts: a
+// token without its scheme, a password, each cookie.
+func (b *httpBuilder) hideHeader(name, value string) {
+	if !sensitiveHeader(name) {
+		return
+	}
+	b.secrets = append(b.secrets, value)
+	if strings.EqualFold(name, "Cookie") {
+		for pair := range strings.SplitSeq(value, ";") {
+			_, v, _ := strings.Cut(pair, "=")
+			b.secrets = append(b.secrets, strings.TrimSpace(v))
+		}
+		return
+	}
+	scheme, credentials, ok := strings.Cut(value, " ")
+	if !ok {
+		return
+	}
+	b.secrets = append(b.secrets, strings.TrimSpace(credentials))
+	if plain, err := base64.StdEncoding.DecodeString(strings.TrimSpace(credentials)); err == nil && strings.EqualFold(scheme, "Basic") {
+		_, password, _ := strings.Cut(string(plain), ":")
+		b.secrets = append(b.secrets, password)
+	}
+}
+
+// header returns the value of a header that the user has set.
+func (p *httpProbe) header(name string) (string, bool) {
+	for _, f := range p.headers {
+		if strings.EqualFold(f.name, name) {
+			return f.value, true
+		}
+	}
+	return "", false
+}
+
+func (b *httpBuilder) auth() error {
+	a := b.options.Auth
+	basic := a.Username != "" || a.Password != ""
+	if b.user != nil {
+		if basic || a.Token != "" {
+			return check.OptionErrorf("auth", "the URL names a user too, give one of the two")
+		}
+		a.Username = b.user.Username()
+		a.Password, _ = b.user.Password()
+		basic = true
+	}
+	if basic && a.Token != "" {
+		return check.OptionErrorf("auth", "both a user and a token, give one of the two")
+	}
+	var value string
+	switch {
+	case basic:
+		if strings.Contains(a.Username, ":") {
+			return check.OptionErrorf("auth.username", "holds a colon, which basic authentication cannot express")
+		}
+		b.secrets = append(b.secrets, a.Password)
+		value = basicAuth(a.Username, a.Password)
+	case a.Token != "":
+		value = "Bearer " + a.Token
+	default:
+		return nil
+	}
+	if _, twice := b.probe.header("Authorization"); twice {
+		return check.OptionErrorf("auth", "the header Authorization is set too, give one of the two")
+	}
+	if err := b.addHeader("Authorization", value); err != nil {
+		return check.OptionErrorf("auth", "%w", err)
+	}
+	return nil
+}
+
+// basicAuth makes the credentials of RFC 7617.
+func basicAuth(user, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+}
+
+func (b *httpBuilder) body() error {
+	o := b.options
+	b.probe.body = []byte(o.Body)
+	if o.BodyFile != "" {
+		if o.Body != "" {
+			return check.OptionErrorf("body_file", "there is a body too, give one of the two")
+		}
+		body, err := readSmallFile(o.BodyFile, 64<<20)
+		if err != nil {
+			return check.OptionErrorf("body_file", "%w", err)
+		}
+		b.probe.body = body
+	}
+	method := strings.ToUpper(o.Method)
+	switch {
+	case method == "" && len(b.probe.body) > 0:
+		method = "POST"
+	case method == "":
+		method = "GET"
+	case !isToken(method):
+		return check.OptionErrorf("method", "%s is no method", excerpt([]byte(o.Method)))
+	case method == "CONNECT":
+		return check.OptionErrorf("method", "CONNECT makes a tunnel, not a request; for a proxy use proxy")
+	}
+	b.probe.method = method
+	return nil
+}
+
+func (b *httpBuilder) limits() error {
+	o := b.options
+	var errs []error
+	if o.Redirects < 0 || o.Redirects > 50 {
+		errs = append(errs, check.OptionErrorf("redirects", "%d is not in 0..50", o.Redirects))
+	}
+	if o.MaxBody < 0 || o.MaxBody > 1<<30 {
+		errs = append(errs, check.OptionErrorf("max_body", "%s is not in 0B..1GiB", o.MaxBody))
+	}
+	if !slices.Contains([]string{"auto", "1.1", "2"}, o.Version) {
+		errs = append(errs, check.OptionErrorf("version", "%q is none of auto, 1.1, 2", o.Version))
+	}
+	if !slices.Contains([]string{"none", "any", "gzip", "deflate", "br", "zstd"}, o.Compression) {
+		errs = append(errs, check.OptionErrorf("compression", "%q is none of none, any, gzip, deflate, br, zstd", o.Compression))
+	}
+	return errors.Join(errs...)
+}
+
+func acceptEncoding(compression string) string {
+	switch compression {
+	case "any":
+		return "gzip, deflate, br, zstd"
+	case "none":
+		return ""
+	default:
+		return compression
+	}
+}
+
+func (b *httpBuilder) paths() error {
+	route, tls := b.options.Route, b.options.TLS
+	var errs []error
+	note := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	var err error
+	b.probe.home.route, err = route.build()
+	note(err)
+	if err == nil && b.probe.start != nil {
+		note(b.probe.home.route.reaches("url", b.probe.start.Hostname()))
+	}
+	b.probe.home.tls, err = tls.build()
+	note(err)
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	b.probe.away = b.probe.home
+	if route.Address != "" {
+		route.Address = ""
+		b.probe.away.route, err = route.build()
+		note(err)
+	}
+	if tls.ServerName != "" || tls.Cert != "" {
+		tls.ServerName, tls.Cert, tls.Key = "", "", ""
+		b.probe.away.tls, err = tls.build()
+		note(err)
+	}
+	return errors.Join(errs...)
+}
+
+// path returns how to get to the URL's host.
+func (p *httpProbe) path(u *url.URL) *httpPath {
+	if u.Hostname() == p.start.Hostname() {
+		return &p.home
+	}
+	return &p.away
+}
+
+// hostPort returns the host and the port to connect to.
+func hostPort(u *url.URL) (host, port string) {
+	port = u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "https":
+		port = "443"
+	default:
+		port = "80"
+	}
+	return u.Hostname(), port
+}
+
+// hostHeader returns the URL's host and port as the Host header has them.
+func hostHeader(u *url.URL) string {
+	host, _, _ := strings.Cut(u.Hostname(), "%") // a zone is ours alone
+	port := u.Port()
+	if port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		if strings.Contains(host, ":") {
+			return "[" + host + "]"
+		}
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,352 @@
+package probes
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// httpRun is one Observe call of an http check.
+type httpRun struct {
+	p    *httpProbe
+	j    *journey
+	via  *url.URL // the proxy of the current hop, nil for none
+	seen []string // the hops that redirected: method and URL
+}
+
+// httpRequest is what one hop asks for.
+type httpRequest struct {
+	url    *url.URL
+	method string
+	body   []byte
+	// strange means that a redirect has left the origin of the check's URL, so
+	// nothing secret goes along any more.
+	strange bool
+}
+
+// httpMessage is a request as it goes on the wire.
+type httpMessage struct {
+	method, scheme, authority, target string
+	fields                            []field
+	body                              []byte
+}
+
+// httpWire makes one exchange over a connection, in one version of HTTP.
+type httpWire interface {
+	send(m *httpMessage) error
+	await() error // until the response begins
+	readHead() (*httpHead, error)
+	openBody(head *httpHead, method string) (io.Reader, error)
+	release()
+}
+
+// Observe makes the request and follows its redirects, each over a fresh
+// connection, all within ctx's deadline.
+func (p *httpProbe) Observe(ctx context.Context) check.Observation {
+	j := begin()
+	timeout := time.Duration(0)
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = deadline.Sub(j.start)
+	}
+	j.obs.Phases = make(check.Phases, 0, 6)
+	j.obs.Reproduce = func() string { return p.reproduce(timeout) }
+	run := &httpRun{p: p, j: j}
+	if reason := run.follow(ctx); reason != nil {
+		return j.fail(reason.Code, reason.Message)
+	}
+	return j.end()
+}
+
+// follow makes exchanges until one is final.
+func (r *httpRun) follow(ctx context.Context) *check.Reason {
+	request := &httpRequest{url: r.p.start, method: r.p.method, body: r.p.body}
+	for request != nil {
+		next, reason := r.exchange(ctx, request)
+		r.setHops(request)
+		if reason != nil {
+			return reason
+		}
+		request = next
+	}
+	return nil
+}
+
+func (r *httpRun) setHops(request *httpRequest) {
+	final := r.p.target
+	if request.url != r.p.start {
+		final = request.url.String()
+	}
+	r.j.obs.Set("url", final)
+	r.j.obs.Set("redirects", len(r.seen))
+	if len(r.seen) > 0 {
+		chain := make([]string, len(r.seen))
+		for i, s := range r.seen {
+			_, chain[i], _ = strings.Cut(s, " ")
+		}
+		r.j.obs.Set("redirect_chain", chain)
+	}
+	proxy := ""
+	if r.via != nil {
+		proxy = "http://" + r.via.Host
+	}
+	r.j.obs.Set("proxy", proxy)
+}
+
+// exchange sends one request over a fresh connection and reads its response.
+// It returns the request that a redirect leads to, nil when the response is
+// final.
+func (r *httpRun) exchange(ctx context.Context, request *httpRequest) (*httpRequest, *check.Reason) {
+	conn, wire, reason := r.open(ctx, request.url)
+	if reason != nil {
+		return nil, reason
+	}
+	defer conn.Close()
+	defer wire.release()
+	if reason := r.send(wire, request); reason != nil {
+		return nil, reason
+	}
+	began := time.Now()
+	defer r.j.timed(check.PhaseTransfer, began)
+	head, err := wire.readHead()
+	if err != nil {
+		return nil, r.broken(err, check.HTTPHeaderTimeout, "the response head was not complete in time")
+	}
+	if next, reason := r.redirect(request, head); next != nil || reason != nil {
+		if reason != nil {
+			r.setHead(head)
+		}
+		return next, reason
+	}
+	r.setHead(head)
+	var body io.Reader
+	if !head.bodyless(request.method) {
+		body, err = wire.openBody(head, request.method)
+	} else if body = strings.NewReader(""); head.version != "2" {
+		_, _, err = framing(head) // strict even where it does not matter
+	}
+	if err != nil {
+		return nil, r.broken(err, check.HTTPBodyTimeout, "")
+	}
+	return nil, r.readBody(head, body)
+}
+
+// send writes the request and waits for the response to begin. A server may
+// answer and close before it has read all of a request; its answer counts.
+func (r *httpRun) send(wire httpWire, request *httpRequest) *check.Reason {
+	start := time.Now()
+	sendErr := wire.send(r.message(request))
+	r.j.timed(check.PhaseSend, start)
+	if sendErr != nil && isTimeout(sendErr) {
+		return r.broken(sendErr, check.HTTPHeaderTimeout, "the peer did not take the request in time")
+	}
+	start = time.Now()
+	err := wire.await()
+	r.j.timed(check.PhaseWait, start)
+	if err == nil {
+		return nil
+	}
+	if sendErr != nil {
+		err = sendErr
+	}
+	return r.broken(err, check.HTTPHeaderTimeout, "no response in time")
+}
+
+// broken explains an error on the connection. A timeout gets the code and the
+// message given.
+func (r *httpRun) broken(err error, timeout check.Code, message string) *check.Reason {
+	var he *httpError
+	if errors.As(err, &he) {
+		return &check.Reason{Code: he.code, Message: he.message}
+	}
+	reason := r.j.cause(err, timeout)
+	switch reason.Code {
+	case timeout:
+		reason.Message = message
+	case check.ConnectUnreachable: // no known cause, and the connection is there
+		reason.Code = check.TLSAlert
+	}
+	return &reason
+}
+
+func (r *httpRun) setHead(head *httpHead) {
+	obs := &r.j.obs
+	obs.Set("status", head.status)
+	obs.Set("version", head.version)
+	obs.Set("content_type", head.get("content-type"))
+	obs.Set("status_text", head.reason)
+	if r.p.needs.headers {
+		all := make(map[string]string, len(head.fields))
+		for _, f := range head.fields {
+			if v, ok := all[f.name]; ok {
+				all[f.name] = v + ", " + f.value
+				continue
+			}
+			all[f.name] = f.value
+		}
+		obs.Set("headers", all)
+	}
+}
+
+// open connects to the URL's host, through the proxy if there is one, with TLS
+// if it is https.
+func (r *httpRun) open(ctx context.Context, u *url.URL) (net.Conn, httpWire, *check.Reason) {
+	path := r.p.path(u)
+	conn, reason := r.connect(ctx, u, path)
+	if reason != nil {
+		return nil, nil, reason
+	}
+	if u.Scheme == "http" {
+		if r.p.version == "2" && r.via == nil {
+			return conn, newHTTP2(conn), nil
+		}
+		return conn, newHTTP1(conn), nil
+	}
+	secure, reason := r.j.handshake(ctx, conn, path.tls, strings.TrimSuffix(u.Hostname(), "."), r.p.protocols())
+	if reason != nil {
+		conn.Close()
+		return nil, nil, reason
+	}
+	wire, reason := r.agree(secure)
+	if reason != nil {
+		secure.Close()
+		return nil, nil, reason
+	}
+	return secure, wire, nil
+}
+
+// agree looks at what the handshake gave. To a peer that cannot prove who it
+// is nothing is sent, unless the check says insecure.
+func (r *httpRun) agree(conn *tls.Conn) (httpWire, *check.Reason) {
+	if !r.p.insecure {
+		for _, fact := range []string{"cert.trusted", "cert.hostname_ok"} {
+			if ok, _ := r.j.obs.Facts[fact].(bool); !ok {
+				reason, known := r.j.obs.Because[fact]
+				if !known {
+					reason = check.Reason{Code: check.TLSUntrusted, Message: fact + " is not true"}
+				}
+				return nil, &reason
+			}
+		}
+	}
+	protocol := conn.ConnectionState().NegotiatedProtocol
+	if protocol == "h2" {
+		return newHTTP2(conn), nil
+	}
+	if r.p.version == "2" {
+		return nil, &check.Reason{Code: check.HTTPMalformed, Message: "the server does not offer HTTP/2 (ALPN h2) on this port\nhint: version: auto takes what the server has"}
+	}
+	return newHTTP1(conn), nil
+}
+
+// protocols is the ALPN list (RFC 7301).
+func (p *httpProbe) protocols() []string {
+	switch p.version {
+	case "1.1":
+		return []string{"http/1.1"}
+	case "2":
+		return []string{"h2"}
+	default:
+		return []string{"h2", "http/1.1"}
+	}
+}
+
+// message writes the request's head. On foreign ground only harmless headers
+// of the user's go along.
+func (r *httpRun) message(request *httpRequest) *httpMessage {
+	p, u := r.p, request.url
+	m := &httpMessage{
+		method: request.method, scheme: u.Scheme, authority: hostHeader(u), target: u.RequestURI(), body: request.body,
+		fields: make([]field, 0, len(p.headers)+5),
+	}
+	if r.via != nil && u.Scheme == "http" {
+		r.viaProxy(m, u)
+	}
+	var agent, accept, encoding bool
+	for _, f := range p.headers {
+		if request.strange && !harmlessHeader(f.name) {
+			continue
+		}
+		switch strings.ToLower(f.name) {
+		case "host":
+			m.authority = f.value
+			continue
+		case "user-agent":
+			agent = true
+		case "accept":
+			accept = true
+		case "accept-encoding":
+			encoding = true
+		case "content-type", "content-encoding", "content-language":
+			if len(request.body) == 0 && len(p.body) > 0 {
+				continue // the body was dropped on the way
+			}
+		}
+		m.fields = append(m.fields, f)
+	}
+	if !agent {
+		m.fields = append(m.fields, field{"User-Agent", p.agent})
+	}
+	if !accept {
+		m.fields = append(m.fields, field{"Accept", "*/*"})
+	}
+	if !encoding && p.accept != "" {
+		m.fields = append(m.fields, field{"Accept-Encoding", p.accept})
+	}
+	if len(request.body) > 0 || request.method == "POST" || request.method == "PUT" || request.method == "PATCH" {
+		m.fields = append(m.fields, field{"Content-Length", strconv.Itoa(len(request.body))})
+	}
+	return m
+}
+
+// harmlessHeader reports whether a request header tells nothing but what the
+// client can read, so that it may go to other hosts.
+func harmlessHeader(name string) bool {
+	switch strings.ToLower(name) {
+	case "accept", "accept-charset", "accept-encoding", "accept-language", "user-agent", "cache-control", "pragma",
+		"content-type", "content-language", "content-encoding", "range", "if-modified-since", "if-none-match", "dnt":
+		return true
+	}
+	return false
+}
+
+// sensitiveHeader reports whether a request header's value is a secret.
+func sensitiveHeader(name string) bool {
+	name = strings.ToLower(name)
+	for _, part := range []string{"auth", "cookie", "token", "secret", "key", "password", "session", "signature", "credential"} {
+		if strings.Contains(name, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// excerpt shows the start of foreign bytes: at most 80 characters, control
+// characters as dots. A cut never leaves the first half of a word, for that
+// could be half of a secret, which is only masked when it is whole.
+func excerpt(b []byte) string {
+	var s strings.Builder
+	count := 0
+	for i := 0; i < len(b); count++ {
+		r, size := utf8.DecodeRune(b[i:])
+		if count == maxQuote {
+			text := s.String()
+			return `"` + text[:strings.LastIndexAny(text, " \t\"'<>,;:=&?.()[]{}/")+1] + `…"`
+		}
+		if !unicode.IsPrint(r) || r == utf8.RuneError {
+			r = '.'
+		}
+		s.WriteRune(r)
+		i += size
+	}
+	return `"` + s.String() + `"`
+}

@@ -1,0 +1,134 @@
+package probes
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/internal/testnet"
+)
+
+func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx, cancel
+}
+
+func TestHTTPRedirects(t *testing.T) {
+	t.Parallel()
+	site := httpSite(t, nil, testnet.Site())
+	wantFacts(t, observeHTTP(t, site+"/redirect/3", patience, nil), check.Facts{
+		"status": 200, "redirects": 3, "url": site + "/",
+		"redirect_chain": []string{site + "/redirect/3", site + "/redirect/2", site + "/redirect/1"},
+	})
+	wantFacts(t, observeHTTP(t, site+"/redirect/3", patience, func(o *httpOptions) { o.Redirects = 3 }), check.Facts{"status": 200})
+	o := observeHTTP(t, site+"/redirect/3", patience, func(o *httpOptions) { o.Redirects = 2 })
+	wantFailure(t, o, check.HTTPRedirectLimit, "more than 2 redirects")
+	if o.Facts["status"] != 302 || o.Facts["redirects"] != 2 {
+		t.Errorf("facts %v", o.Facts)
+	}
+	o = observeHTTP(t, site+"/redirect/3", patience, func(o *httpOptions) { o.Redirects = 0 })
+	wantFacts(t, o, check.Facts{"status": 302, "redirects": 0, "url": site + "/redirect/3"})
+}
+
+func TestC12RedirectLoop(t *testing.T) {
+	t.Parallel()
+	site := httpSite(t, nil, testnet.Site())
+	wantFailure(t, observeHTTP(t, site+"/loop", patience, nil), check.HTTPRedirectLoop, "redirect 1 leads back to "+site+"/loop")
+	pingPong := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, map[string]string{"/a": "/b", "/b": "/a"}[r.URL.Path], http.StatusMovedPermanently)
+	})
+	site = httpSite(t, nil, pingPong)
+	wantFailure(t, observeHTTP(t, site+"/a", patience, nil), check.HTTPRedirectLoop, "redirect 2 leads back to "+site+"/a")
+}
+
+// C14: what is secret stays with the origin, and does not come back.
+func TestC14SecretsStayWithTheOrigin(t *testing.T) {
+	t.Parallel()
+	far := httpSite(t, nil, testnet.Site())
+	back := ""
+	mux := http.NewServeMux()
+	mux.Handle("/echo", testnet.Site())
+	mux.HandleFunc("/near", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/echo", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/far", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, far+"/echo", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/bounce", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, back, http.StatusTemporaryRedirect) })
+	near := httpSite(t, nil, mux)
+	bouncer := httpSite(t, nil, http.RedirectHandler(near+"/echo", http.StatusFound))
+	back = bouncer
+	change := func(o *httpOptions) {
+		o.Headers = map[string]string{"Authorization": "Bearer s3cret", "Cookie": "a=s3cret", "X-Custom": "s3cret", "Accept": "text/x", "Host": "s3cret.test"}
+	}
+	for path, kept := range map[string]bool{"/near": true, "/far": false, "/bounce": false} {
+		o := observeHTTP(t, near+path, patience, change, "json", "body")
+		_, _, h, all := echo(t, o)
+		if !cmp.Equal(h["Accept"], []any{"text/x"}) {
+			t.Errorf("%s: headers %v", path, h)
+		}
+		if found := strings.Count(fmt.Sprint(all), "s3cret"); kept && found != 4 || !kept && found != 0 {
+			t.Errorf("%s: the secrets came %d times: %v", path, found, all)
+		}
+	}
+}
+
+func TestRedirectMethods(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.Handle("/echo", testnet.Site())
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		mux.Handle(fmt.Sprintf("/%d", status), http.RedirectHandler("/echo", status))
+	}
+	site := httpSite(t, nil, mux)
+	for _, c := range []struct {
+		status       int
+		method, want string
+		body         string
+	}{
+		{301, "POST", "GET", ""},
+		{302, "POST", "GET", ""},
+		{303, "POST", "GET", ""},
+		{303, "PUT", "GET", ""},
+		{302, "PUT", "PUT", "hello"},
+		{307, "POST", "POST", "hello"},
+		{308, "POST", "POST", "hello"},
+	} {
+		o := observeHTTP(t, fmt.Sprintf("%s/%d", site, c.status), patience, func(o *httpOptions) {
+			o.Method, o.Body, o.Headers = c.method, "hello", map[string]string{"Content-Type": "text/plain"}
+		}, "json")
+		method, body, h, _ := echo(t, o)
+		if method != c.want || body != c.body || (h["Content-Type"] != nil) != (c.body != "") {
+			t.Errorf("%d %s: %s with %q and %v", c.status, c.method, method, body, h)
+		}
+	}
+}
+
+func TestSameOrigin(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"http://a.test/x", "http://a.test:80/y", true},
+		{"http://a.test/", "https://a.test/", true},
+		{"https://a.test/", "http://a.test/", false},
+		{"http://a.test:8080/", "https://a.test/", false},
+		{"https://a.test/", "https://b.a.test/", false},
+		{"https://a.test/", "https://a.test:8443/", false},
+	} {
+		a, _ := url.Parse(c.a)
+		b, _ := url.Parse(c.b)
+		if sameOrigin(a, b) != c.want {
+			t.Errorf("%s and %s: %v", c.a, c.b, !c.want)
+		}
+	}
+}

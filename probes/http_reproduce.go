@@ -1,0 +1,173 @@
+package probes
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// reproduce returns the curl command that does what the check does.
+func (p *httpProbe) reproduce(timeout time.Duration) string {
+	c := curlLine{"curl", "-v"}
+	if timeout > 0 {
+		c.add("-m", strconv.FormatFloat(timeout.Round(time.Millisecond).Seconds(), 'f', -1, 64))
+	}
+	target := p.start
+	p.curlRequest(&c)
+	p.curlConnection(&c)
+	target = p.curlServerName(&c, target)
+	c.add(target.String())
+	return c.String()
+}
+
+func (p *httpProbe) curlRequest(c *curlLine) {
+	natural := "GET"
+	if len(p.body) > 0 {
+		natural = "POST"
+	}
+	switch {
+	case p.method == "HEAD" && natural == "GET":
+		c.add("-I")
+	case p.method != natural:
+		c.add("-X", p.method)
+	}
+	if _, own := p.header("User-Agent"); !own {
+		c.add("-A", p.agent)
+	}
+	for _, f := range p.headers {
+		text := f.name + ": " + f.value
+		if f.value == "" {
+			text = f.name + ";" // how curl sends an empty one
+		}
+		c.add("-H", text)
+	}
+	if len(p.body) > 0 {
+		if _, typed := p.header("Content-Type"); !typed {
+			c.add("-H", "Content-Type:") // curl would add one
+		}
+		if p.options.BodyFile != "" {
+			c.add("--data-binary", "@"+p.options.BodyFile)
+		} else {
+			c.add("--data-raw", p.options.Body)
+		}
+	}
+	if p.accept != "" {
+		c.add("--compressed")
+	}
+	if p.redirects > 0 {
+		c.add("-L", "--max-redirs", strconv.Itoa(p.redirects))
+	}
+}
+
+func (p *httpProbe) curlConnection(c *curlLine) {
+	o := &p.options
+	switch {
+	case p.version == "1.1":
+		c.add("--http1.1")
+	case p.version == "2" && p.start.Scheme == "http":
+		c.add("--http2-prior-knowledge")
+	case p.version == "2":
+		c.add("--http2")
+	}
+	switch o.Family {
+	case "4", "6":
+		c.add("-" + o.Family)
+	}
+	if o.Source != "" {
+		c.add("--interface", o.Source)
+	}
+	if o.Address != "" {
+		host, port := hostPort(p.start)
+		address := o.Address
+		if strings.Contains(address, ":") {
+			address = "[" + address + "]"
+		}
+		c.add("--resolve", host+":"+port+":"+address)
+	}
+	switch {
+	case o.Proxy == "":
+		c.add("--noproxy", "*")
+	case o.Proxy != "env":
+		c.add("-x", o.Proxy)
+	}
+	if p.start.Scheme == "https" {
+		p.curlTLS(c)
+	}
+}
+
+func (p *httpProbe) curlTLS(c *curlLine) {
+	t := &p.options.TLS
+	for _, option := range []struct{ flag, value string }{
+		{"--cacert", t.CA}, {"--cert", t.Cert}, {"--key", t.Key}, {"--tls-max", t.MaxVersion},
+	} {
+		if option.value != "" {
+			c.add(option.flag, option.value)
+		}
+	}
+	if t.MinVersion != "" {
+		c.add("--tlsv" + t.MinVersion)
+	}
+	if t.Insecure {
+		c.add("-k")
+	}
+}
+
+// curlServerName replaces the URL's host by the TLS server name and connects
+// to the host all the same, for curl has no option of its own for that.
+func (p *httpProbe) curlServerName(c *curlLine, u *url.URL) *url.URL {
+	name := p.options.TLS.ServerName
+	if name == "" || u.Scheme != "https" {
+		return u
+	}
+	host, port := hostPort(u)
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	via := host
+	if p.options.Address != "" {
+		via = p.options.Address
+		if strings.Contains(via, ":") {
+			via = "[" + via + "]"
+		}
+	}
+	c.add("--connect-to", name+":"+port+":"+via+":"+port)
+	if _, own := p.header("Host"); !own {
+		c.add("-H", "Host: "+hostHeader(u))
+	}
+	named := *u
+	named.Host = name
+	if u.Port() != "" {
+		named.Host = net.JoinHostPort(name, port)
+	}
+	return &named
+}
+
+// curlLine is a command's words, quoted for a shell as they are added.
+type curlLine []string
+
+func (c *curlLine) add(words ...string) {
+	for _, w := range words {
+		*c = append(*c, shellQuote(w))
+	}
+}
+
+// String returns the command as one line.
+func (c *curlLine) String() string { return strings.Join(*c, " ") }
+
+// shellQuote quotes a word for a POSIX shell, or with $'...' for bash, zsh and
+// ksh where the word has line breaks.
+func shellQuote(s string) string {
+	plain := func(r rune) bool {
+		return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("-_./:@%+=,", r)
+	}
+	switch {
+	case s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0:
+		return s
+	case strings.ContainsAny(s, "\n\r\t"):
+		return "$'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(s) + "'"
+	default:
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+}

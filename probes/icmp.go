@@ -1,0 +1,317 @@
+package probes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// Bounds of the icmp kind's options.
+const (
+	maxEchoes    = 1000
+	minEchoSize  = 24    // room for the nonce, and for the timestamp that pro-bing adds
+	maxEchoSize  = 65507 // what an IPv4 packet of 65535 bytes can hold
+	minEchoPause = time.Millisecond
+)
+
+func init() {
+	register(check.Kind{
+		Name: "icmp", Doc: "ICMP echo (ping): reachability, loss and round-trip times", Schemes: []string{"icmp"},
+		Facts: icmpFacts(),
+		New: func() check.Options {
+			// The interval is the shortest that ping(8) grants every user, the
+			// size is ping's.
+			return &icmpOptions{Count: 3, Interval: 200 * time.Millisecond, Size: 56}
+		},
+	})
+}
+
+func icmpFacts() []check.Fact {
+	return []check.Fact{
+		{Name: "sent", Type: check.Int, Doc: "echo requests sent, fewer than count when the timeout left no time for all"},
+		{Name: "received", Type: check.Int, Doc: "echo requests that were answered"},
+		{Name: "loss", Type: check.Float, Unit: "ratio", Code: check.ICMPLoss, Doc: "share of the echo requests without an answer, 0 to 1"},
+		{Name: "duplicates", Type: check.Int, Doc: "further replies to a request that was answered already"},
+		{Name: "mismatched", Type: check.Int, Doc: "replies to our requests that came from another address; they do not count as received"},
+		{Name: "rtt.min", Type: check.Duration, Doc: "shortest round-trip time"},
+		{Name: "rtt.avg", Type: check.Duration, Doc: "mean round-trip time"},
+		{Name: "rtt.median", Type: check.Duration, Doc: "median round-trip time (nearest rank)"},
+		{Name: "rtt.p95", Type: check.Duration, Doc: "95th percentile of the round-trip times (nearest rank)"},
+		{Name: "rtt.max", Type: check.Duration, Doc: "longest round-trip time"},
+		{Name: "rtt.stddev", Type: check.Duration, Doc: "standard deviation of the round-trip times (ping's mdev)"},
+		{Name: "jitter", Type: check.Duration, Doc: "mean difference between the round-trip times of two replies in a row"},
+		{Name: "ip", Type: check.String, Doc: "address that was pinged"},
+		{Name: "family", Type: check.Int, Doc: "address family, 4 or 6"},
+		{Name: "resolved_name", Type: check.String, Doc: "name that was resolved, when it is not the host as written"},
+		{Name: "ttl", Type: check.Int, Unit: "hops", Doc: "TTL or hop limit left in the first reply"},
+		{Name: "socket", Type: check.String, Doc: "kind of ICMP socket, datagram (unprivileged) or raw"},
+		{Name: "report", Type: check.String, Doc: "first ICMP error that came instead of a reply, such as 'host unreachable'; '' when none did"},
+		{Name: "reporter", Type: check.String, Doc: "address that sent the ICMP error"},
+	}
+}
+
+// icmpOptions are the options of an icmp check.
+type icmpOptions struct {
+	Host     string        `yaml:"host" required:"true" address:"true" doc:"host name or IP address to ping"`
+	Count    int           `yaml:"count" doc:"echo requests to send, 1 to 1000"`
+	Interval time.Duration `yaml:"interval" doc:"time between two echo requests"`
+	Size     check.Size    `yaml:"size" doc:"bytes of payload, 24 to 65507"`
+	TTL      int           `yaml:"ttl" doc:"TTL (hop limit) of the echo requests, 1 to 255; default is the system's"`
+	Route    `yaml:",inline"`
+}
+
+// SetTarget takes icmp://host and a bare host.
+func (o *icmpOptions) SetTarget(target string) error {
+	host := target
+	if scheme, rest, ok := strings.Cut(target, "://"); ok {
+		if !strings.EqualFold(scheme, "icmp") {
+			return fmt.Errorf("%s:// is not a target of icmp, write icmp://host", scheme)
+		}
+		host = strings.TrimSuffix(rest, "/")
+	}
+	if host == "" {
+		return errors.New("there is no host in the target, write icmp://host")
+	}
+	if i := strings.IndexAny(host, "/?#@"); i >= 0 {
+		return fmt.Errorf("an icmp target is a host alone, without %q", host[i:])
+	}
+	o.Host = host
+	return nil
+}
+
+// Build validates the options.
+func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
+	errs := []error{o.checkNumbers(setup)}
+	host, err := icmpHost(o.Host)
+	if err != nil {
+		errs = append(errs, check.OptionErrorf("host", "%w", err))
+	}
+	router, err := o.Route.build()
+	errs = append(errs, err)
+	if target, e := netip.ParseAddr(host); err == nil && e == nil && router.family != 0 && familyOf(target) != router.family {
+		errs = append(errs, check.OptionErrorf("host", "%s is not an IPv%d address, as the other options demand", host, router.family))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return check.Plan{}, err
+	}
+	probe := &icmpProbe{host: host, route: router, plan: echoPlan{
+		from: router.source, count: o.Count, interval: o.Interval, size: int(o.Size), ttl: o.TTL,
+	}}
+	return check.Plan{
+		Probe: probe, Target: "icmp://" + urlHost(host), Defaults: []check.Default{{Expect: "received > 0"}},
+	}, nil
+}
+
+func (o *icmpOptions) checkNumbers(setup check.Setup) error {
+	var errs []error
+	if o.Count < 1 || o.Count > maxEchoes {
+		errs = append(errs, check.OptionErrorf("count", "%d is not between 1 and %d", o.Count, maxEchoes))
+	} else if o.Count < 2 && setup.Needs("jitter") {
+		errs = append(errs, check.OptionErrorf("count", "the fact jitter needs at least 2 packets"))
+	}
+	if o.Interval < minEchoPause {
+		errs = append(errs, check.OptionErrorf("interval", "%s is shorter than %s", o.Interval, minEchoPause))
+	}
+	if o.Size < minEchoSize || o.Size > maxEchoSize {
+		errs = append(errs, check.OptionErrorf("size", "%s is not between %dB and %dB", o.Size, minEchoSize, maxEchoSize))
+	}
+	if o.TTL < 0 || o.TTL > 255 {
+		errs = append(errs, check.OptionErrorf("ttl", "%d is not between 1 and 255", o.TTL))
+	}
+	return errors.Join(errs...)
+}
+
+// icmpHost checks a host and takes the brackets off an IPv6 address.
+func icmpHost(host string) (string, error) {
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		inner, closed := strings.CutSuffix(inner, "]")
+		if addr, err := netip.ParseAddr(inner); closed && err == nil && addr.Is6() {
+			return inner, nil
+		}
+		return "", fmt.Errorf("%q is not an IPv6 address", host)
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Unmap().String(), nil
+	}
+	name, port, ok := strings.Cut(host, ":")
+	switch _, err := strconv.Atoi(port); {
+	case host == "":
+		return "", errors.New("the host is missing")
+	case ok && err == nil:
+		return "", fmt.Errorf("ICMP has no ports, write %s, or tcp://%s for a port", name, host)
+	case len(host) > 253 || host[0] == '-' || strings.ContainsFunc(host, notOfName):
+		return "", fmt.Errorf("%q is not a host name or an IP address", host)
+	}
+	return host, nil
+}
+
+// notOfName leaves the letters of every script to the resolver, which turns
+// them into ASCII.
+func notOfName(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !strings.ContainsRune("-._", r)
+}
+
+func urlHost(host string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]"
+	}
+	return host
+}
+
+// icmpProbe pings one host.
+type icmpProbe struct {
+	host  string
+	route *router
+	plan  echoPlan // without its target
+}
+
+// Observe resolves the host and makes one round of pings.
+func (p *icmpProbe) Observe(ctx context.Context) check.Observation {
+	j := begin()
+	deadline, _ := ctx.Deadline()
+	p.explainHow(&j.obs, netip.Addr{}, time.Until(deadline))
+	addrs, why := j.resolve(ctx, p.route, p.host)
+	if why != nil {
+		return j.fail(why.Code, why.Message)
+	}
+	start := time.Now()
+	var got echoes
+	for _, addr := range oneOfEach(addrs) {
+		plan := p.plan
+		plan.to = addr
+		p.explainHow(&j.obs, addr, deadline.Sub(j.start))
+		got, why = sendEchoes(ctx, &plan)
+		recordEchoes(&j.obs, &plan, &got)
+		if why == nil || why.Code != check.LocalRoute {
+			break
+		}
+	}
+	j.timed(check.PhaseWait, start)
+	switch {
+	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return j.fail(check.LocalShutdown, fmt.Sprintf("interrupted while pinging: %v", context.Cause(ctx)))
+	case why != nil:
+		return j.fail(why.Code, why.Message)
+	case got.sent == 0:
+		return j.fail(check.ICMPTimeout, "the timeout left no time to ping "+p.host)
+	}
+	return j.end()
+}
+
+// oneOfEach returns the first address of each family. The second one is only
+// for a machine that has no route to the first (case A15): silence is an
+// answer, and asking another address would hide it.
+func oneOfEach(addrs []netip.Addr) []netip.Addr {
+	var out []netip.Addr
+	for _, a := range addrs {
+		a = a.Unmap()
+		if len(out) == 0 || len(out) == 1 && a.Is4() != out[0].Is4() {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// recordEchoes turns a round into facts, and explains those that nobody wants.
+func recordEchoes(obs *check.Observation, plan *echoPlan, got *echoes) {
+	obs.Set("ip", plan.to.String())
+	obs.Set("family", int(familyOf(plan.to)))
+	if got.socket != "" {
+		obs.Set("socket", got.socket)
+	}
+	if got.sent == 0 {
+		return
+	}
+	obs.Set("sent", got.sent)
+	obs.Set("received", got.received)
+	obs.Set("loss", float64(got.sent-got.received)/float64(got.sent))
+	obs.Set("duplicates", got.duplicates)
+	obs.Set("mismatched", got.mismatched)
+	obs.Set("report", "")
+	if got.report != nil {
+		obs.Set("report", got.report.String())
+		obs.Set("reporter", got.report.from.String())
+	}
+	if got.ttl > 0 {
+		obs.Set("ttl", got.ttl)
+	}
+	recordTimes(obs, got.rtts)
+	if got.received == 0 {
+		explainSilence(obs, plan, got)
+	}
+}
+
+func recordTimes(obs *check.Observation, rtts []time.Duration) {
+	s, ok := summarise(rtts)
+	if !ok {
+		return
+	}
+	obs.Set("rtt.min", s.min)
+	obs.Set("rtt.avg", s.avg)
+	obs.Set("rtt.median", s.median)
+	obs.Set("rtt.p95", s.p95)
+	obs.Set("rtt.max", s.max)
+	obs.Set("rtt.stddev", s.stddev)
+	if s.pairs > 0 {
+		obs.Set("jitter", s.jitter)
+	} else {
+		obs.Explain("jitter", check.ICMPLoss, "one reply alone has no jitter")
+	}
+}
+
+// explainSilence says why there was no reply, on behalf of each fact that is
+// then zero or absent.
+func explainSilence(obs *check.Observation, plan *echoPlan, got *echoes) {
+	code := check.ICMPTimeout
+	message := fmt.Sprintf("no reply from %s to %s", plan.to, packets(got.sent))
+	switch {
+	case got.report != nil:
+		code = got.report.reason()
+		message += fmt.Sprintf(": %s reports %s", got.report.from, got.report)
+	case got.mismatched > 0:
+		message += fmt.Sprintf(", but %s answered in its place", got.stranger)
+	}
+	for _, fact := range []string{"received", "ttl", "jitter", "rtt.min", "rtt.avg", "rtt.median", "rtt.p95", "rtt.max", "rtt.stddev"} {
+		obs.Explain(fact, code, message)
+	}
+}
+
+func packets(n int) string {
+	if n == 1 {
+		return "1 packet"
+	}
+	return fmt.Sprintf("%d packets", n)
+}
+
+// explainHow lets a person repeat the round with ping(8) of iputils. The host
+// has no character that a shell knows.
+func (p *icmpProbe) explainHow(obs *check.Observation, to netip.Addr, timeout time.Duration) {
+	obs.Reproduce = func() string {
+		args := []string{"ping", "-c", strconv.Itoa(p.plan.count), "-i", decimalSeconds(p.plan.interval), "-s", strconv.Itoa(p.plan.size)}
+		if p.plan.ttl > 0 {
+			args = append(args, "-t", strconv.Itoa(p.plan.ttl))
+		}
+		if p.plan.from.IsValid() {
+			args = append(args, "-I", p.plan.from.String())
+		}
+		if timeout > 0 {
+			args = append(args, "-W", strconv.Itoa(int(math.Ceil(timeout.Seconds()))))
+		}
+		if to.IsValid() {
+			args = append(args, "-"+strconv.Itoa(int(familyOf(to))), to.String())
+		} else {
+			args = append(args, p.host)
+		}
+		return strings.Join(args, " ")
+	}
+}
+
+func decimalSeconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }

@@ -1,0 +1,362 @@
+package probes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// On Linux the pinger is our own. pro-bing, which does the work elsewhere,
+// opens a socket per ping, and each raw socket gets a copy of every echo reply
+// that reaches the machine: a thousand pings in flight cost a million copies.
+// It also cannot see ICMP errors, so "host unreachable" looks like silence.
+// Here all rounds share one socket per address family (and per source and TTL,
+// where a check sets them), with one goroutine that reads it in batches. The
+// first round opens it and the last one closes it.
+
+// icmpSockets are the process's open ICMP sockets.
+var icmpSockets = socketPool{open: make(map[socketKey]*icmpSocket)}
+
+// socketKey tells which rounds can share a socket. Source and TTL are options
+// of the socket, not of each packet, because ICMPv6 datagram sockets ignore
+// control messages before Linux 5.18.
+type socketKey struct {
+	v6   bool
+	from netip.Addr
+	ttl  int
+}
+
+// socketPool hands out sockets and counts who uses them.
+type socketPool struct {
+	mu   sync.Mutex
+	open map[socketKey]*icmpSocket
+}
+
+// icmpSocket is one socket with its rounds in flight.
+type icmpSocket struct {
+	echoTable
+	key    socketKey
+	raw    bool
+	id     uint16 // of a datagram socket: the kernel's choice for all its packets
+	opened time.Time
+	fd     int
+	file   *os.File   // owns fd, and reads through the runtime's poller
+	users  int        // guarded by the pool's lock
+	errors sync.Mutex // held by who reads the error queue
+	reader chan struct{}
+}
+
+// datagramLife is how long a datagram socket takes new rounds. The kernel
+// gives it one id for life, and a firewall may remember an id's fate (F8): a
+// check that runs less often than this never meets its last id again.
+const datagramLife = time.Second
+
+// sendEchoes makes one round. The reason is of our own side's fault; the echoes hold
+// what was seen until then.
+func sendEchoes(ctx context.Context, plan *echoPlan) (echoes, *check.Reason) {
+	to, why := kernelAddr(plan.to)
+	if why != nil {
+		return echoes{}, why
+	}
+	r := newRound(plan)
+	s, why := icmpSockets.join(socketKey{v6: plan.to.Is6(), from: plan.from, ttl: plan.ttl}, r)
+	if why != nil {
+		return echoes{}, why
+	}
+	defer icmpSockets.release(s)
+	r.socket = "datagram"
+	if s.raw {
+		r.socket = "raw"
+	}
+	dropped := s.dropped()
+	buf := make([]byte, echoHeader+plan.size)
+	echoPayload(buf[echoHeader:], r.nonce)
+	why = paceEchoes(ctx, plan, func(i int) *check.Reason { return s.send(ctx, r, i, buf, to) })
+	if why == nil {
+		s.await(ctx, r)
+	}
+	s.leave(r)
+	if why == nil && r.received == 0 && r.report == nil && s.dropped() != dropped {
+		why = &check.Reason{Code: check.LocalOverload, Message: "more ICMP packets arrived than this machine could take in"}
+	}
+	return r.echoes, why
+}
+
+// await waits until each packet that was sent is answered, or ctx ends.
+func (s *icmpSocket) await(ctx context.Context, r *echoRound) {
+	s.abandonUnsent(r)
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+	}
+}
+
+// abandonUnsent takes what was not sent off the count of open packets.
+func (s *icmpSocket) abandonUnsent(r *echoRound) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, at := range r.sent {
+		if at.IsZero() {
+			r.settle(i, packetReported)
+		}
+	}
+}
+
+// send sends packet i. A full queue of our own is waited for as long as ctx
+// lasts. Only when the first packet never got out is that a failure.
+func (s *icmpSocket) send(ctx context.Context, r *echoRound, i int, buf []byte, to unix.Sockaddr) *check.Reason {
+	echoPacket(buf, s.key.v6, r.id, r.base+uint16(i))
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		err := s.transmit(r, i, buf, to)
+		if err == nil {
+			return nil
+		}
+		s.stamp(r, i, time.Time{})
+		if !isBusy(err) {
+			return sendFailure(err, r.to, s.key)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			if i > 0 || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return nil
+			}
+			return &check.Reason{Code: check.LocalOverload, Message: fmt.Sprintf("cannot send to %s: %v until the timeout", r.to, err)}
+		}
+	}
+}
+
+// transmit makes the system call. On a datagram socket, which reports ICMP
+// errors, it may fail with the error of a packet to someone else. The kernel
+// forgets such an error once it has told it, but brings up the next one
+// whenever the reader takes one from the error queue. So the reader has to
+// wait while the call is made again: an error that then stays is our own.
+func (s *icmpSocket) transmit(r *echoRound, i int, buf []byte, to unix.Sockaddr) error {
+	const pending = 64
+	err := s.sendmsg(r, i, buf, to)
+	if err == nil || s.raw || isBusy(err) {
+		return err
+	}
+	s.errors.Lock()
+	defer s.errors.Unlock()
+	for n := 0; n < pending && err != nil && !isBusy(err); n++ {
+		err = s.sendmsg(r, i, buf, to)
+	}
+	return err
+}
+
+func (s *icmpSocket) sendmsg(r *echoRound, i int, buf []byte, to unix.Sockaddr) error {
+	s.stamp(r, i, time.Now())
+	_, err := unix.SendmsgN(s.fd, buf, nil, to, unix.MSG_DONTWAIT)
+	return err
+}
+
+func isBusy(err error) bool {
+	return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
+}
+
+// join finds or opens a socket for the round and registers the round there.
+func (p *socketPool) join(key socketKey, r *echoRound) (*icmpSocket, *check.Reason) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.open[key]; s != nil && s.takes(r) {
+		s.users++
+		return s, nil
+	}
+	s, why := openICMP(key)
+	if why != nil {
+		return nil, why
+	}
+	if !s.takes(r) {
+		s.close()
+		return nil, &check.Reason{Code: check.LocalOverload, Message: "too many pings in flight"}
+	}
+	p.open[key] = s
+	s.users = 1
+	return s, nil
+}
+
+func (s *icmpSocket) takes(r *echoRound) bool {
+	if s.raw {
+		return s.joinRaw(r)
+	}
+	return time.Since(s.opened) < datagramLife && s.joinDatagram(r, s.id)
+}
+
+// release gives the socket back. The last user closes it and waits for its
+// reader, so that neither outlives the probe.
+func (p *socketPool) release(s *icmpSocket) {
+	p.mu.Lock()
+	s.users--
+	last := s.users == 0
+	if last && p.open[s.key] == s {
+		delete(p.open, s.key)
+	}
+	p.mu.Unlock()
+	if last {
+		s.close()
+	}
+}
+
+func (s *icmpSocket) close() {
+	s.file.Close() //nolint:errcheck // nothing is buffered
+	<-s.reader
+}
+
+// openICMP opens a datagram socket, or a raw one where those are not allowed.
+func openICMP(key socketKey) (*icmpSocket, *check.Reason) {
+	s := &icmpSocket{key: key, opened: time.Now(), reader: make(chan struct{})}
+	s.nextID, s.nextSeq = uint16(rand.Uint32()), uint16(rand.Uint32())
+	domain, proto := unix.AF_INET, unix.IPPROTO_ICMP
+	if key.v6 {
+		domain, proto = unix.AF_INET6, unix.IPPROTO_ICMPV6
+	}
+	const flags = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+	fd, err := unix.Socket(domain, unix.SOCK_DGRAM|flags, proto)
+	if isForbidden(err) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ESOCKTNOSUPPORT) {
+		s.raw = true
+		fd, err = unix.Socket(domain, unix.SOCK_RAW|flags, proto)
+	}
+	if err != nil {
+		return nil, openFailure(err, key)
+	}
+	s.fd = fd
+	if err := s.configure(); err != nil {
+		unix.Close(fd) //nolint:errcheck // the first error counts
+		return nil, openFailure(err, key)
+	}
+	s.file = os.NewFile(uintptr(fd), "icmp")
+	go s.read()
+	return s, nil
+}
+
+func isForbidden(err error) bool { return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) }
+
+// receiveBuffer is what the kernel may hold for us, in bytes. A raw socket gets
+// the replies to everyone's pings.
+const receiveBuffer = 4 << 20
+
+// configure sets the socket's options, binds it and learns its id.
+func (s *icmpSocket) configure() error {
+	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+		// Without privileges the system's limit holds; a smaller buffer will do.
+		unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) //nolint:errcheck // see above
+	}
+	options := []struct{ level, name, value int }{{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1}}
+	add := func(level, name, value int) {
+		options = append(options, struct{ level, name, value int }{level, name, value})
+	}
+	if s.key.v6 {
+		add(unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1)
+	} else {
+		add(unix.IPPROTO_IP, unix.IP_RECVTTL, 1)
+	}
+	switch {
+	case !s.raw && s.key.v6:
+		add(unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
+	case !s.raw:
+		add(unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+	}
+	switch {
+	case s.key.ttl > 0 && s.key.v6:
+		add(unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, s.key.ttl)
+	case s.key.ttl > 0:
+		add(unix.IPPROTO_IP, unix.IP_TTL, s.key.ttl)
+	}
+	for _, o := range options {
+		if err := os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, o.level, o.name, o.value)); err != nil {
+			return err
+		}
+	}
+	if s.raw {
+		if err := s.filter(); err != nil {
+			return err
+		}
+	}
+	return s.bind()
+}
+
+// filter lets replies and errors pass and nothing else. It is the type filter
+// of raw ICMP sockets, no BPF program.
+func (s *icmpSocket) filter() error {
+	var blocked [8]uint32 // a bit for each type
+	for i := range blocked {
+		blocked[i] = ^uint32(0)
+	}
+	pass := func(types ...int) {
+		for _, t := range types {
+			blocked[t/32] &^= 1 << (t % 32)
+		}
+	}
+	if s.key.v6 {
+		pass(typeEchoReply6, typeUnreachable6, typeTooBig6, typeTimeExceeded6, typeParameter6)
+		return unix.SetsockoptICMPv6Filter(s.fd, unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER, &unix.ICMPv6Filter{Data: blocked})
+	}
+	pass(typeEchoReply4, typeUnreachable4, typeTimeExceeded4, typeParameter4)
+	const icmpFilter = 1 // ICMP_FILTER of linux/icmp.h; its mask covers types 0 to 31
+	return unix.SetsockoptInt(s.fd, unix.SOL_RAW, icmpFilter, int(int32(blocked[0])))
+}
+
+// bind sets the source address. A datagram socket is bound in any case, which
+// makes the kernel choose its id.
+func (s *icmpSocket) bind() error {
+	if s.raw && !s.key.from.IsValid() {
+		return nil
+	}
+	from := s.key.from
+	if !from.IsValid() {
+		from = netip.IPv4Unspecified()
+		if s.key.v6 {
+			from = netip.IPv6Unspecified()
+		}
+	}
+	local, why := kernelAddr(from)
+	if why != nil {
+		return unix.EADDRNOTAVAIL
+	}
+	if err := unix.Bind(s.fd, local); err != nil {
+		return err
+	}
+	if s.raw {
+		return nil
+	}
+	bound, err := unix.Getsockname(s.fd)
+	switch bound := bound.(type) {
+	case *unix.SockaddrInet4:
+		s.id = uint16(bound.Port)
+	case *unix.SockaddrInet6:
+		s.id = uint16(bound.Port)
+	}
+	return err
+}
+
+// kernelAddr turns an address into what the kernel takes.
+func kernelAddr(a netip.Addr) (unix.Sockaddr, *check.Reason) {
+	if a.Is4() {
+		return &unix.SockaddrInet4{Addr: a.As4()}, nil
+	}
+	sa := &unix.SockaddrInet6{Addr: a.As16()}
+	if zone := a.Zone(); zone != "" {
+		if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+			sa.ZoneId = uint32(n)
+			return sa, nil
+		}
+		ifi, err := net.InterfaceByName(zone)
+		if err != nil {
+			return nil, &check.Reason{Code: check.LocalRoute, Message: fmt.Sprintf("no network interface %s for %s", zone, a)}
+		}
+		sa.ZoneId = uint32(ifi.Index)
+	}
+	return sa, nil
+}

@@ -1,0 +1,157 @@
+package report
+
+import (
+	"bytes"
+	"encoding/xml"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// The elements of a JUnit report as the Jenkins xUnit schema (junit-10.xsd)
+// orders them. That schema allows properties and a file only on a test suite,
+// so each check is a suite of one case.
+type junitSuites struct {
+	XMLName  xml.Name     `xml:"testsuites"`
+	Name     string       `xml:"name,attr"`
+	Time     string       `xml:"time,attr"`
+	Tests    int          `xml:"tests,attr"`
+	Failures int          `xml:"failures,attr"`
+	Errors   int          `xml:"errors,attr"`
+	Suites   []junitSuite `xml:"testsuite"`
+}
+
+type junitSuite struct {
+	Name       string          `xml:"name,attr"`
+	Tests      int             `xml:"tests,attr"`
+	Failures   int             `xml:"failures,attr"`
+	Errors     int             `xml:"errors,attr"`
+	Skipped    int             `xml:"skipped,attr"`
+	Time       string          `xml:"time,attr"`
+	Timestamp  string          `xml:"timestamp,attr,omitempty"`
+	File       string          `xml:"file,attr,omitempty"`
+	Properties []junitProperty `xml:"properties>property"`
+	Case       junitCase       `xml:"testcase"`
+}
+
+type junitProperty struct {
+	Name  string `xml:"name,attr"`
+	Value string `xml:"value,attr"`
+}
+
+type junitCase struct {
+	Name          string       `xml:"name,attr"`
+	Class         string       `xml:"classname,attr"`
+	Time          string       `xml:"time,attr"`
+	Skipped       *junitText   `xml:"skipped"`
+	Error         *junitText   `xml:"error"`
+	Failure       *junitText   `xml:"failure"`
+	RerunFailures []junitRerun `xml:"rerunFailure"`
+	RerunErrors   []junitRerun `xml:"rerunError"`
+	FlakyFailures []junitRerun `xml:"flakyFailure"`
+	FlakyErrors   []junitRerun `xml:"flakyError"`
+	Out           *junitBlock  `xml:"system-out"`
+}
+
+type junitText struct {
+	Message string `xml:"message,attr"`
+	Type    string `xml:"type,attr"`
+	Text    string `xml:",cdata"`
+}
+
+type junitBlock struct {
+	Text string `xml:",cdata"`
+}
+
+type junitRerun struct {
+	Message string `xml:"message,attr"`
+	Type    string `xml:"type,attr"`
+}
+
+// writeJUnit writes down as a failure and unknown as an error. An optional
+// check that is not up is skipped, since it does not fail the run either.
+func writeJUnit(b *bytes.Buffer, r run) {
+	doc := junitSuites{Name: "sonde", Time: junitTime(r.o.elapsed())}
+	for _, res := range r.results {
+		s := junitSuiteOf(res)
+		doc.Tests++
+		doc.Failures += s.Failures
+		doc.Errors += s.Errors
+		doc.Suites = append(doc.Suites, s)
+	}
+	b.WriteString(xml.Header)
+	e := xml.NewEncoder(b)
+	e.Indent("", "  ")
+	_ = e.Encode(doc) // into memory, and of strings and numbers: it cannot fail
+	b.WriteByte('\n')
+}
+
+func junitSuiteOf(r check.Result) junitSuite {
+	id, took := clean(r.ID), junitTime(r.Latency)
+	s := junitSuite{
+		Name: id, Tests: 1, Time: took, File: clean(r.File), Properties: junitProperties(r),
+		Case: junitCase{Name: id, Class: "sonde." + clean(r.Kind), Time: took},
+	}
+	if !r.Started.IsZero() {
+		s.Timestamp = r.Started.UTC().Format("2006-01-02T15:04:05")
+	}
+	body := strings.Join(detail(r, 0, palette{}), "\n")
+	text := &junitText{Message: clean(reason(r.Reason)), Type: clean(string(r.Reason.Code)), Text: "\n" + body + "\n"}
+	switch {
+	case r.Optional && (r.Verdict == check.Down || r.Verdict == check.Unknown):
+		text.Message = "optional, " + r.Verdict.String() + ": " + text.Message
+		s.Skipped, s.Case.Skipped = 1, text
+	case r.Verdict == check.Down:
+		s.Failures, s.Case.Failure = 1, text
+	case r.Verdict == check.Degraded || r.Flaky:
+		s.Case.Out = &junitBlock{"\n" + body + "\n"}
+	case r.Verdict == check.Up:
+	default:
+		s.Errors, s.Case.Error = 1, text
+	}
+	junitAttempts(&s.Case, r)
+	return s
+}
+
+// junitAttempts adds the attempts before: flaky ones when the last one passed,
+// else rerun ones.
+func junitAttempts(c *junitCase, r check.Result) {
+	for _, a := range r.Failed {
+		rerun := junitRerun{Message: clean(reason(a)), Type: clean(string(a.Code))}
+		switch passed := r.Verdict == check.Up || r.Verdict == check.Degraded; {
+		case passed && a.Code.Local():
+			c.FlakyErrors = append(c.FlakyErrors, rerun)
+		case passed:
+			c.FlakyFailures = append(c.FlakyFailures, rerun)
+		case a.Code.Local():
+			c.RerunErrors = append(c.RerunErrors, rerun)
+		default:
+			c.RerunFailures = append(c.RerunFailures, rerun)
+		}
+	}
+}
+
+func junitProperties(r check.Result) []junitProperty {
+	props := []junitProperty{
+		{"verdict", r.Verdict.String()}, {"kind", clean(r.Kind)}, {"target", clean(r.Target)},
+		{"attempts", strconv.Itoa(r.Attempts)}, {"flaky", strconv.FormatBool(r.Flaky)}, {"optional", strconv.FormatBool(r.Optional)},
+	}
+	if r.Line > 0 {
+		props = append(props, junitProperty{"line", strconv.Itoa(r.Line)})
+	}
+	for _, p := range r.Phases {
+		props = append(props, junitProperty{"phase." + clean(p.Name), check.FormatDuration(p.Duration)})
+	}
+	for _, f := range factLines(r, true) {
+		props = append(props, junitProperty{"fact." + f.name, f.value})
+	}
+	return props
+}
+
+// junitTime writes seconds as the schema's SUREFIRE_TIME, which knows no sign,
+// no exponent and at most three decimals.
+func junitTime(d time.Duration) string {
+	return strconv.FormatFloat(max(0, d.Seconds()), 'f', 3, 64)
+}

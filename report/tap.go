@@ -1,0 +1,98 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// writeTAP writes the Test Anything Protocol with YAML diagnostics. It says
+// version 13 and uses nothing that version 14 changed: harnesses for 14 read
+// it, and those of today (Perl's up to 5.38) refuse a file that says 14.
+//
+// An optional check that is not up is skipped, since it does not fail the run
+// either.
+func writeTAP(b *bytes.Buffer, r run) {
+	fmt.Fprintf(b, "TAP version 13\n1..%d", len(r.results))
+	if len(r.results) == 0 {
+		b.WriteString(" # SKIP no checks ran")
+	}
+	b.WriteByte('\n')
+	for i, res := range r.results {
+		fmt.Fprintf(b, "%s %d - %s\n", tapStatus(res), i+1, tapDescription(res))
+		tapDiagnostics(b, res)
+	}
+	fmt.Fprintf(b, "# %s\n", plainSummary(r))
+}
+
+func failed(r check.Result) bool { return r.Verdict == check.Down || r.Verdict == check.Unknown }
+
+func tapStatus(r check.Result) string {
+	if failed(r) && !r.Optional {
+		return "not ok"
+	}
+	return "ok"
+}
+
+// tapDescription escapes what would be read as a directive.
+func tapDescription(r check.Result) string {
+	escape := strings.NewReplacer(`\`, `\\`, "#", `\#`)
+	text := escape.Replace(clean(r.ID))
+	if failed(r) && r.Optional {
+		return text + " # SKIP optional, " + r.Verdict.String()
+	}
+	return text
+}
+
+// tapDiagnostics writes a YAML block whose strings are quoted as in JSON,
+// which YAML reads as well.
+func tapDiagnostics(b *bytes.Buffer, r check.Result) {
+	if r.Verdict == check.Up && !r.Flaky {
+		return
+	}
+	field := func(name, text string) {
+		if text != "" {
+			fmt.Fprintf(b, "  %s: %s\n", name, quoted(text))
+		}
+	}
+	b.WriteString("  ---\n")
+	field("verdict", r.Verdict.String())
+	field("code", string(r.Reason.Code))
+	field("message", r.Reason.Message)
+	field("kind", r.Kind)
+	field("target", r.Target)
+	field("at", place(r.File, r.Line))
+	fmt.Fprintf(b, "  flaky: %t\n  attempts: %d\n  duration_ms: %.3f\n", r.Flaky, r.Attempts, r.Latency.Seconds()*1000)
+	if len(r.Failed) > 0 {
+		b.WriteString("  failed_attempts:\n")
+	}
+	for _, a := range r.Failed {
+		fmt.Fprintf(b, "    - code: %s\n      message: %s\n", quoted(string(a.Code)), quoted(a.Message))
+	}
+	tapMissed(b, r.Findings)
+	field("reproduce", r.Reproduce)
+	b.WriteString("  ...\n")
+}
+
+func tapMissed(b *bytes.Buffer, findings []check.Finding) {
+	head := "  missed:\n"
+	for _, f := range findings {
+		if !f.OK {
+			fmt.Fprintf(b, "%s    - expect: %s\n      level: %q\n      got: %s\n      at: %s\n",
+				head, quoted(f.Expect), f.Level, quoted(got(f)), quoted(place(f.File, f.Line)))
+			head = ""
+		}
+	}
+}
+
+// quoted returns text, made clean, between double quotes.
+func quoted(text string) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(clean(text)) // a string always encodes
+	return strings.TrimSuffix(b.String(), "\n")
+}
