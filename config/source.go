@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +17,9 @@ import (
 
 // maxFile is the largest file of checks that is read, in bytes.
 const maxFile = 10 << 20
+
+// maxLine is the longest line, in bytes, that is searched and shown.
+const maxLine = 16 << 10
 
 // stdinName is what standard input is called in messages.
 func (l *Loader) stdinName() string { return cmp.Or(l.StdinName, "<stdin>") }
@@ -94,7 +98,7 @@ func (l *Loader) read(path string) (*source, *Problem) {
 	}
 	if err != nil {
 		p := Problem{File: s.name, Message: "cannot read the file: " + plainCause(err).Error()}
-		if _, large := err.(errTooLarge); large {
+		if large := errTooLarge(0); errors.As(err, &large) {
 			p.Hint = "split it into several files; lists of hosts go into files of their own: each: {host: {file: hosts.txt}}"
 		}
 		return nil, &p
@@ -156,7 +160,7 @@ func (s *source) problem(line, column int, message, hint string) Problem {
 // excerpt shows a line with a caret under the column.
 func (s *source) excerpt(line, column int) string {
 	text := s.line(line)
-	if text == "" {
+	if text == "" || len(text) > maxLine {
 		return ""
 	}
 	runes := []rune(text)
@@ -196,7 +200,11 @@ func (s *source) place(n *yaml.Node, offset int) (line, column int) {
 		rest, _, _ = strings.Cut(n.Value[start:], "\n")
 		at, from = offset-start, 0
 	}
-	runes := []rune(s.line(line))
+	text := s.line(line)
+	if len(text) > maxLine {
+		return n.Line, n.Column
+	}
+	runes := []rune(text)
 	if from > len(runes) || rest == "" {
 		return n.Line, n.Column
 	}
