@@ -58,16 +58,6 @@ func parseReports(values []string, fallback report.Format) ([]destination, error
 	return all, nil
 }
 
-// onStdout returns the format that goes to standard output.
-func onStdout(all []destination) report.Format {
-	for _, d := range all {
-		if d.path == "" {
-			return d.format
-		}
-	}
-	return report.Format{} // cannot happen: parseReports always sends one there
-}
-
 func formatNamed(name string) (report.Format, error) {
 	var names []string
 	for _, f := range report.Formats() {

@@ -299,10 +299,9 @@ func (r *dnsRun) dig() string {
 	if !p.flags.recursion {
 		args = append(args, "+norecurse")
 	}
-	switch {
-	case p.flags.ednsSize == 0:
+	if p.flags.ednsSize == 0 {
 		args = append(args, "+noedns")
-	default:
+	} else {
 		args = append(args, "+bufsize="+strconv.Itoa(int(p.flags.ednsSize)))
 	}
 	if p.flags.dnssec {

@@ -65,7 +65,7 @@ func asciiName(name string) (string, error) {
 		var err error
 		profile := idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.BidiRule())
 		if ascii, err = profile.ToASCII(name); err != nil {
-			return "", fmt.Errorf("%q is not a domain name: %v", name, err)
+			return "", fmt.Errorf("%q is not a domain name: %w", name, err)
 		}
 	}
 	if ascii == "" {
@@ -231,7 +231,8 @@ func (l *lookup) records(ctx context.Context, config *resolvConf, name string, q
 		until := share(ctx, config.timeout, len(servers)-i)
 		msg, err := server.ask(ctx, q, until)
 		if err == nil && msg.refusesEDNS() {
-			if q, err = newQuestion(name, qtype, dns.ClassINET, queryFlags{recursion: true}); err == nil {
+			if plain, failed := newQuestion(name, qtype, dns.ClassINET, queryFlags{recursion: true}); failed == nil {
+				q = plain
 				msg, err = server.ask(ctx, q, until)
 			}
 		}
