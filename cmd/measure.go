@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -161,7 +162,7 @@ func (m *measurement) Close() error { return nil }
 func (m *measurement) remark() {
 	if m.cause != nil {
 		hint := ""
-		if m.cause == errDeadline {
+		if errors.Is(m.cause, errDeadline) {
 			hint = "give it more with --timeout, or more at once with --concurrency"
 		}
 		m.app.warn(fmt.Sprintf("%s: %d of %s did not end", m.cause, m.cut, plural(len(m.checks), "check")), hint)

@@ -113,10 +113,6 @@ func (f *optionFlags) settings(stdin io.Reader) ([]config.Setting, error) {
 		}
 		all = append(all, settings...)
 	}
-	sent := slices.ContainsFunc(all, func(s config.Setting) bool { return s.Path == "method" })
-	if f.data != "" && !sent {
-		all = append(all, config.Setting{Path: "method", Value: "POST", Flag: "--data"})
-	}
 	return all, nil
 }
 

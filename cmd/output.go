@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -56,16 +57,6 @@ func parseReports(values []string, fallback report.Format) ([]destination, error
 		all = append([]destination{{format: fallback}}, all...)
 	}
 	return all, nil
-}
-
-// onStdout returns the format that goes to standard output.
-func onStdout(all []destination) report.Format {
-	for _, d := range all {
-		if d.path == "" {
-			return d.format
-		}
-	}
-	return report.Format{} // cannot happen: parseReports always sends one there
 }
 
 func formatNamed(name string) (report.Format, error) {
@@ -155,12 +146,18 @@ func (all outputs) finish() []error {
 	return errs
 }
 
+// describe says which report is lost and why, by the names that the user
+// knows: not that of a temporary file.
 func (o *output) describe() error {
-	where := o.path
+	where, cause := o.path, o.err
 	if where == "" {
 		where = "standard output"
 	}
-	return fmt.Errorf("%s: %w", where, o.err)
+	var path *fs.PathError
+	if errors.As(cause, &path) {
+		cause = path.Err
+	}
+	return fmt.Errorf("cannot write the %s report to %s: %w", o.format.Name, where, cause)
 }
 
 // discard drops what was opened.
