@@ -15,6 +15,11 @@ type Check struct {
 	Labels map[string]string
 
 	Interval time.Duration // between two runs in a loop
+	// IntervalFailing replaces Interval while the check is down; 0 keeps it.
+	IntervalFailing time.Duration
+	// Host is the destination for limits per host; empty means that none
+	// apply. Checks with the same Host share its limits.
+	Host     string
 	Timeout  time.Duration // of one attempt
 	Retry    Retry
 	Optional bool // its verdict never fails the run

@@ -67,6 +67,7 @@ func TestJudge(t *testing.T) {
 		{"a failure of our own is unknown", check.Observation{Failure: check.Reason{Code: check.LocalFD, Message: "too many open files"}}, []line{{text: "status == 200"}}, check.Unknown, check.LocalFD, "too many open files", 0},
 		{"our own even when error is expected", check.Observation{Failure: check.Reason{Code: check.LocalFD}}, []line{{text: "error == 'local.fd'"}}, check.Unknown, check.LocalFD, "", 0},
 		{"an expected failure", check.Observation{Failure: refused}, []line{{text: "error == 'connect.refused'"}}, check.Up, "", "", 1},
+		{"an expected failure and what the kind expects", check.Observation{Failure: refused}, []line{{text: "status == 2xx", whenSeen: true}, {text: "error == 'connect.refused'"}}, check.Up, "", "", 1},
 		{"another failure than expected", check.Observation{Failure: check.Reason{Code: check.ConnectTimeout, Message: "no answer"}}, []line{{text: "error == 'connect.refused'"}}, check.Down, check.ConnectTimeout, "error 'connect.timeout', want 'connect.refused'", 1},
 		{"no failure where one is expected", check.Observation{}, []line{{text: "error == 'connect.refused'"}}, check.Down, "expect.error", "error '', want 'connect.refused'", 1},
 		{"a failure is not taken over by a preference", check.Observation{Failure: refused}, []line{{text: "error != ''", prefer: true}}, check.Down, check.ConnectRefused, "connection refused", 1},

@@ -86,15 +86,20 @@ func secretText(value string, found func(string)) {
 			}
 			continue
 		}
-		text := strings.TrimSpace(p.literal)
-		if scheme, rest, ok := strings.Cut(text, " "); isAuthScheme(scheme) {
-			if !ok {
-				continue
-			}
-			text = strings.TrimSpace(rest)
+		if text := credential(p.literal); text != "" {
+			found(text)
 		}
-		found(text)
 	}
+}
+
+// credential returns what is secret of the value of an Authorization header or
+// the like: not the scheme in front.
+func credential(value string) string {
+	text := strings.TrimSpace(value)
+	if scheme, rest, _ := strings.Cut(text, " "); isAuthScheme(scheme) {
+		return strings.TrimSpace(rest)
+	}
+	return text
 }
 
 func isAuthScheme(word string) bool {

@@ -269,7 +269,9 @@ checks:
 
 func TestDisabledAndFilter(t *testing.T) {
 	l := testLoader(testEnv())
-	l.Filter = func(id, name string, tags []string) bool { return id == "b[2]" && name == "b" && slices.Contains(tags, "t2") }
+	l.Filter = func(id, name string, tags []string) bool {
+		return id == "b[2]" && name == "b" && slices.Contains(tags, "t2")
+	}
 	set := mustLoad(t, l, `version: 1
 checks:
   - {name: a, enabled: false, ping: {host: "${MISSING}"}}
@@ -288,13 +290,16 @@ func TestDefaultExpectationsGiveWay(t *testing.T) {
 		{"the fact in expect", ", expect: [status == 404]", "cert.trusted, status == 404"},
 		{"the fact in prefer", ", prefer: [cert.trusted]", "status < 300, cert.trusted"},
 		{"another fact", ", expect: [latency < 1s]", "status < 300, cert.trusted, latency < 1s"},
+		{"an expected failure", ", expect: [\"error == ''\"]", "status < 300, cert.trusted, error == ''"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := mustLoad(t, testLoader(nil), "version: 1\nchecks: [{name: a, web: {url: http://x.test}"+tt.keys+"}]").Checks[0]
 			var got []string
 			for _, e := range c.Expectations {
 				got = append(got, e.Text)
-				if e.WhenSeen != (e.Text == "cert.trusted" && e.Level == check.Expect) {
+				// Who expects a failure does not expect what it keeps from being seen.
+				byDefault := e.Text == "cert.trusted" && e.Level == check.Expect || tt.name == "an expected failure" && e.Text == "status < 300"
+				if e.WhenSeen != byDefault {
 					t.Errorf("%s: when seen is %v", e.Text, e.WhenSeen)
 				}
 			}

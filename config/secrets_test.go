@@ -83,6 +83,7 @@ func TestMasks(t *testing.T) {
 		{"a literal header of a secret name", `web: {url: "http://x.test", headers: {X-Api-Key: "literal-key"}}`, "got literal-key", "got ***"},
 		{"a literal Authorization", `web: {url: "http://x.test", headers: {Authorization: "Bearer lit-tok"}}`, "Bearer lit-tok, lit-tok", "***, ***"},
 		{"a literal secret option", `web: {url: "http://x.test", password: "hunter22"}`, "hunter22", "***"},
+		{"a secret that looks like a reference", `web: {url: "http://x.test", password: "abc$${DEF}ghi"}`, "abc${DEF}ghi", "***"},
 		{"a default is no secret", `web: {url: "http://x.test", body: "${MISSING:-default-body}", method: POST}`, "default-body", "default-body"},
 		{"a port in an address", `web: {url: "http://x.test:${PORT}/a"}`, "8443", "8443"},
 		{"a host in an address", `web: {url: "http://${HOST}/a"}`, "eu.example.com", "eu.example.com"},

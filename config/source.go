@@ -17,6 +17,9 @@ import (
 // maxFile is the largest file of checks that is read, in bytes.
 const maxFile = 10 << 20
 
+// maxLine is the longest line, in bytes, that is searched and shown.
+const maxLine = 16 << 10
+
 // stdinName is what standard input is called in messages.
 func (l *Loader) stdinName() string { return cmp.Or(l.StdinName, "<stdin>") }
 
@@ -156,7 +159,7 @@ func (s *source) problem(line, column int, message, hint string) Problem {
 // excerpt shows a line with a caret under the column.
 func (s *source) excerpt(line, column int) string {
 	text := s.line(line)
-	if text == "" {
+	if text == "" || len(text) > maxLine {
 		return ""
 	}
 	runes := []rune(text)
@@ -196,7 +199,11 @@ func (s *source) place(n *yaml.Node, offset int) (line, column int) {
 		rest, _, _ = strings.Cut(n.Value[start:], "\n")
 		at, from = offset-start, 0
 	}
-	runes := []rune(s.line(line))
+	text := s.line(line)
+	if len(text) > maxLine {
+		return n.Line, n.Column
+	}
+	runes := []rune(text)
 	if from > len(runes) || rest == "" {
 		return n.Line, n.Column
 	}

@@ -90,6 +90,20 @@ func TestTargetOptions(t *testing.T) {
 	}
 }
 
+func TestTargetReferences(t *testing.T) {
+	for _, tt := range []struct{ value, want string }{
+		{"${MISSING}", "--body: the variable MISSING is not set\nhint: set it"},
+		{"${MISSING:?set it: now}", "--body: the variable MISSING is not set: set it: now"},
+		{"${file:none.txt}", `--body: cannot read the file "none.txt"`},
+		{"${TOKEN}", "--body: must not be ***"},
+	} {
+		_, err := testLoader(testEnv()).Target("https://x.test/", TargetOptions{Settings: []Setting{{"body", tt.value, "--body"}}})
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %s", tt.value, err, tt.want)
+		}
+	}
+}
+
 func TestTargetErrorsComeAllAtOnce(t *testing.T) {
 	_, err := testLoader(nil).Target("https://x.test/", TargetOptions{
 		Expect: []string{"status == 200", "status == 200 && statsu > 3"}, Prefer: []string{"("},

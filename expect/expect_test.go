@@ -292,11 +292,11 @@ func TestErrors(t *testing.T) {
 
 // A target's data must not make an evaluation run for long, whatever it is.
 func TestEvaluationIsBounded(t *testing.T) {
-	many := make([]any, 300_000)
+	many := make([]any, 100_000)
 	for i := range many {
 		many[i] = float64(i)
 	}
-	facts := check.Facts{"json": map[string]any{"list": many}, "body": strings.Repeat("x", 1<<18), "answers": make([]string, 5000)}
+	facts := check.Facts{"json": map[string]any{"list": many}, "body": strings.Repeat("x", 1<<16), "answers": make([]string, 20_000)}
 	for _, text := range []string{
 		"any(json.list, any(json.list, # == -1))",
 		"any(json.list, -1 in json.list)",

@@ -45,10 +45,15 @@ const (
 	transportTLS  = "tls"
 )
 
-// dnsDefault is what a dns check expects unless it says otherwise. It is one
-// expectation, so that whoever mentions the rcode or the count takes over
-// both: rcode == 'NXDOMAIN' comes without an answer.
-const dnsDefault = "rcode == 'NOERROR' && answer_count > 0"
+// dnsDefaults are what a dns check expects unless it says otherwise. Whoever
+// mentions the rcode takes over both, for NXDOMAIN comes without an answer;
+// whoever mentions only the count still gets NOERROR demanded.
+func dnsDefaults() []check.Default {
+	return []check.Default{
+		{Expect: "rcode == 'NOERROR'"},
+		{Expect: "answer_count > 0 || rcode != 'NOERROR'"},
+	}
+}
 
 func newDNSOptions() *dnsOptions {
 	return &dnsOptions{
@@ -76,7 +81,7 @@ func (o *dnsOptions) Build(check.Setup) (check.Plan, error) {
 	var errs []error
 	p := &dnsProbe{transport: o.Transport}
 	var err error
-	if p.router, err = o.Route.build(); err != nil {
+	if p.router, err = o.build(); err != nil {
 		errs = append(errs, err)
 	}
 	if p.tls, err = o.TLS.build(); err != nil {
@@ -89,7 +94,7 @@ func (o *dnsOptions) Build(check.Setup) (check.Plan, error) {
 	plan := check.Plan{
 		Probe:    p,
 		Target:   p.target(),
-		Defaults: []check.Default{{Expect: dnsDefault}},
+		Defaults: dnsDefaults(),
 	}
 	if p.transport == transportTLS {
 		plan.Defaults = append(plan.Defaults, p.tls.defaults()...)
@@ -176,6 +181,8 @@ func (p *dnsProbe) buildServer(o *dnsOptions) error {
 		return check.OptionErrorf("address", "needs server: it is the address of the server's name")
 	case p.router != nil && p.router.resolver != nil:
 		return p.askResolver(p.router.resolver)
+	case !hasResolvConf:
+		return check.OptionErrorf("server", "is needed on this system, which does not tell its name servers")
 	case p.transport == transportTLS:
 		return check.OptionErrorf("transport", "tls needs a server: the system's resolver has no name to verify")
 	}

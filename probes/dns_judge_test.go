@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -12,14 +13,21 @@ import (
 
 // judgeDNS judges an observation by the defaults of the plan, or by the
 // expectation when there is one, as config puts them together.
-func judgeDNS(t *testing.T, o check.Observation, text string) check.Judgement {
+func judgeDNS(t *testing.T, o check.Observation, texts ...string) check.Judgement {
 	t.Helper()
-	facts := check.Kind{Facts: dnsFacts()}.AllFacts()
-	test, err := expect.Compile(text, facts)
-	if err != nil {
-		t.Fatal(err)
+	c := check.Check{FactList: check.Kind{Facts: dnsFacts()}.AllFacts()}
+	if len(texts) == 0 {
+		for _, d := range dnsDefaults() {
+			texts = append(texts, d.Expect)
+		}
 	}
-	c := check.Check{FactList: facts, Expectations: []check.Expectation{{Text: text, Test: test}}}
+	for _, text := range texts {
+		test, err := expect.Compile(text, c.FactList)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Expectations = append(c.Expectations, check.Expectation{Text: text, Test: test})
+	}
 	return c.Judge(&o)
 }
 
@@ -29,29 +37,29 @@ func TestDNSVerdicts(t *testing.T) {
 	z := zone(t, "web.test. 60 IN A 192.0.2.1", "mail.test. 60 IN MX 10 web.test.").
 		Fail("servfail.test.", dns.RcodeServerFailure).Fail("refused.test.", dns.RcodeRefused).Fail("odd.test.", dns.RcodeNotZone)
 	server := dnsServer(t, z.Serve)
-	byDefault := dnsDefault
 	tests := []struct {
-		name, expect string
-		verdict      check.Verdict
-		code         check.Code
+		name    string
+		expect  []string // none: the defaults
+		verdict check.Verdict
+		code    check.Code
 	}{
-		{"web.test", byDefault, check.Up, ""},
-		{"mail.test", byDefault, check.Down, check.DNSNoData},
-		{"none.test", byDefault, check.Down, check.DNSNXDomain},
-		{"servfail.test", byDefault, check.Down, check.DNSServFail},
-		{"refused.test", byDefault, check.Down, check.DNSRefused},
-		{"odd.test", byDefault, check.Down, "expect.rcode"},
-		{"none.test", "rcode == 'NXDOMAIN'", check.Up, ""},
-		{"web.test", "rcode == 'NXDOMAIN'", check.Down, "expect.rcode"},
-		{"web.test", "any(answers, # == '192.0.2.1')", check.Up, ""},
-		{"web.test", "answers == ['192.0.2.2']", check.Down, "expect.answers"},
-		{"mail.test", "answer_count >= 1", check.Down, check.DNSNoData},
-		{"mail.test", "answer_count == 0", check.Up, ""},
+		{"web.test", nil, check.Up, ""},
+		{"mail.test", nil, check.Down, check.DNSNoData},
+		{"none.test", nil, check.Down, check.DNSNXDomain},
+		{"servfail.test", nil, check.Down, check.DNSServFail},
+		{"refused.test", nil, check.Down, check.DNSRefused},
+		{"odd.test", nil, check.Down, "expect.rcode"},
+		{"none.test", []string{"rcode == 'NXDOMAIN'"}, check.Up, ""},
+		{"web.test", []string{"rcode == 'NXDOMAIN'"}, check.Down, "expect.rcode"},
+		{"web.test", []string{"any(answers, # == '192.0.2.1')"}, check.Up, ""},
+		{"web.test", []string{"answers == ['192.0.2.2']"}, check.Down, "expect.answers"},
+		{"mail.test", []string{"answer_count >= 1"}, check.Down, check.DNSNoData},
+		{"mail.test", []string{"answer_count == 0"}, check.Up, ""},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name+" "+tt.expect, func(t *testing.T) {
+		t.Run(tt.name+" "+strings.Join(tt.expect, " "), func(t *testing.T) {
 			o := observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.Name = tt.name }), time.Minute)
-			j := judgeDNS(t, o, tt.expect)
+			j := judgeDNS(t, o, tt.expect...)
 			if j.Verdict != tt.verdict || j.Reason.Code != tt.code {
 				t.Errorf("%s, %+v; want %s, %s", j.Verdict, j.Reason, tt.verdict, tt.code)
 			}

@@ -214,6 +214,29 @@ func (m message) records(visit func(section, dns.RR) error) error {
 	return nil
 }
 
+// refusesEDNS reports whether the server failed on EDNS itself, which calls
+// for the same question without it (RFC 6891 section 7).
+func (m message) refusesEDNS() bool {
+	switch m.rcode() {
+	case dns.RcodeFormatError, dns.RcodeNotImplemented:
+		return true
+	case dns.RcodeSuccess: // or BADVERS, whose upper bits are in the EDNS record
+		if m.section(sectionAnswer) > 0 || m.section(sectionAdditional) == 0 {
+			return false
+		}
+	default:
+		return false
+	}
+	bad := false
+	err := m.records(func(_ section, rr dns.RR) error {
+		if opt, ok := rr.(*dns.OPT); ok {
+			bad = bad || opt.Hdr.Ttl>>24<<4 == dns.RcodeBadVers
+		}
+		return nil
+	})
+	return bad && err == nil
+}
+
 // bareOPT reads the EDNS record at off without its options, because a server's
 // unreadable options say nothing about its answer. It returns err when there is
 // no such record.

@@ -36,7 +36,6 @@ type dnsReply struct {
 // Observe implements [check.Probe].
 func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
 	r := &dnsRun{journey: begin(), probe: p, dnsReply: dnsReply{question: p.question}}
-	r.obs.Facts = make(check.Facts, 32) // there are 27 of a plain answer
 	reason := r.run(ctx)
 	r.obs.Set("query_name", p.question.name)
 	r.obs.Set("retransmits", r.retransmits)
@@ -121,15 +120,11 @@ func (r *dnsRun) systemReason(failure *check.Reason) *check.Reason {
 // server fails on that (RFC 6891 section 7).
 func (r *dnsRun) ask(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
 	reason := r.exchangeWith(ctx, host, port, until)
-	if reason != nil || r.probe.plain == nil {
-		return reason
-	}
-	switch r.got.rcode {
-	case dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers:
+	if reason == nil && r.probe.plain != nil && r.got.message.refusesEDNS() {
 		r.question = r.probe.plain
 		return r.exchangeWith(ctx, host, port, until)
 	}
-	return nil
+	return reason
 }
 
 func (r *dnsRun) exchangeWith(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
@@ -304,10 +299,9 @@ func (r *dnsRun) dig() string {
 	if !p.flags.recursion {
 		args = append(args, "+norecurse")
 	}
-	switch {
-	case p.flags.ednsSize == 0:
+	if p.flags.ednsSize == 0 {
 		args = append(args, "+noedns")
-	default:
+	} else {
 		args = append(args, "+bufsize="+strconv.Itoa(int(p.flags.ednsSize)))
 	}
 	if p.flags.dnssec {

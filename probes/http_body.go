@@ -139,20 +139,22 @@ func (r *httpRun) setBody(head *httpHead, c bodyContent) {
 }
 
 // Limits of a JSON document that is looked into. Decoded values take many
-// times their size in text, so they are counted before they are made.
+// times their size in text, so their cost is measured before they are made.
 const (
-	maxJSONDepth      = 1000
-	jsonBytesPerValue = 64 // of max_body
+	maxJSONDepth = 1000
+	valueCost    = 64  // bytes of memory for a value
+	objectCost   = 384 // and for an object with its first fields
 )
 
-// decodeJSON decodes a document that is neither too deep nor too rich.
+// decodeJSON decodes a document that is not too deep and that takes, with its
+// text, no more than twice max_body of memory.
 func decodeJSON(text []byte, maxBody int64) (any, error) {
-	depth, values := measureJSON(text)
+	depth, cost := measureJSON(text)
 	if depth > maxJSONDepth {
 		return nil, fmt.Errorf("it is nested more than %d deep", maxJSONDepth)
 	}
-	if most := max(maxBody/jsonBytesPerValue, 1024); values > most {
-		return nil, fmt.Errorf("it has more than %d values; raise max_body for more", most)
+	if int64(len(text))+cost > 2*max(maxBody, 64<<10) {
+		return nil, errors.New("it has too many values for max_body, raise that")
 	}
 	var v any
 	if err := json.Unmarshal(text, &v); err != nil {
@@ -161,9 +163,9 @@ func decodeJSON(text []byte, maxBody int64) (any, error) {
 	return v, nil
 }
 
-// measureJSON returns an upper bound of the nesting and the number of values
-// of a document, valid or not.
-func measureJSON(text []byte) (depth int, values int64) {
+// measureJSON returns an upper bound of the nesting of a document, valid or
+// not, and about how much memory its values take.
+func measureJSON(text []byte) (depth int, cost int64) {
 	open, inString, escaped := 0, false, false
 	for _, c := range text {
 		switch {
@@ -175,15 +177,17 @@ func measureJSON(text []byte) (depth int, values int64) {
 			inString = true
 		case c == '[' || c == '{':
 			open++
-			values++
 			depth = max(depth, open)
+			if cost += valueCost; c == '{' {
+				cost += objectCost
+			}
 		case c == ']' || c == '}':
 			open--
 		case c == ',':
-			values++
+			cost += valueCost
 		}
 	}
-	return depth, values + 1
+	return depth, cost
 }
 
 // decode undoes the content codings, the last applied first (RFC 9110, section

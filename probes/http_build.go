@@ -23,6 +23,7 @@ import (
 // httpProbe is a validated http check. It is never changed once built.
 type httpProbe struct {
 	start      *url.URL // without user and password
+	target     string   // start as text
 	method     string
 	headers    []field // the user's, names as written
 	body       []byte
@@ -64,8 +65,8 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 	if err := errors.Join(b.errs...); err != nil {
 		return check.Plan{}, err
 	}
-	defaults := append([]check.Default{{Expect: "status >= 200 && status < 300"}}, b.probe.home.tls.defaults()...)
-	return check.Plan{Probe: b.probe, Target: b.probe.start.String(), Defaults: defaults, Secrets: b.secrets}, nil
+	defaults := append([]check.Default{{Expect: "status == 2xx"}}, b.probe.home.tls.defaults()...)
+	return check.Plan{Probe: b.probe, Target: b.probe.target, Defaults: defaults, Secrets: b.secrets}, nil
 }
 
 // httpBuilder validates the options part by part, so that all errors are told
@@ -85,7 +86,7 @@ func (b *httpBuilder) url() error {
 		return check.OptionErrorf("url", "%w", err)
 	}
 	b.user, u.User = u.User, nil
-	b.probe.start = u
+	b.probe.start, b.probe.target = u, u.String()
 	return nil
 }
 

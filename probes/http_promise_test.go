@@ -2,7 +2,6 @@ package probes
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"runtime/debug"
 	"strings"
@@ -124,5 +123,3 @@ func (m *marked) Read(p []byte) (int, error) {
 	}
 	return m.Conn.Read(p)
 }
-
-var _ io.Reader = (*marked)(nil)

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/internal/testnet"
 )
 
 // icmpChild is the environment variable that tells a test that it runs in a
@@ -119,6 +120,30 @@ func TestDatagramSocket(t *testing.T) {
 		}
 		fmt.Println("pinged through", obs.Facts["socket"])
 	}
+}
+
+// TestA15NoRouteToTheFirstFamily pings a name with an IPv6 address that a new
+// network namespace has no route to, and an IPv4 address.
+func TestA15NoRouteToTheFirstFamily(t *testing.T) {
+	if os.Getenv(icmpChild) == "" {
+		if out, ok := inChild(t, "root", namespace(0)); ok && !strings.Contains(out, "fell back") {
+			t.Fatalf("the child did not ping:\n%s", out)
+		}
+		return // without namespaces, IPv6 packets could leave the machine
+	}
+	raiseLoopback(t)
+	zone, err := testnet.NewZone("both.example. 60 IN AAAA 2001:db8::1", "both.example. 60 IN A 127.0.0.1",
+		"six.example. 60 IN AAAA 2001:db8::1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := dnsServer(t, zone.Serve)
+	through := func(o *icmpOptions) { o.Resolver = server.Addr() }
+	obs := observePing(t, pingTimeout(t, pingSlack), "both.example", through)
+	wantFailure(t, obs, "")
+	wantFacts(t, obs, check.Facts{"ip": "127.0.0.1", "family": 4, "received": 3})
+	wantFailure(t, observePing(t, pingTimeout(t, pingSlack), "six.example", through), check.LocalRoute, "no route to 2001:db8::1")
+	fmt.Println("fell back")
 }
 
 // raiseLoopback sets the loopback interface of a new network namespace up.

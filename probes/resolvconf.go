@@ -74,13 +74,7 @@ func (s *system) lookup(name string) []netip.Addr {
 		text, _ := os.ReadFile(s.hostsPath) // unreadable means empty
 		s.hosts, s.hostsStamp = parseHosts(text), now
 	}
-	if addrs := s.hosts[name]; len(addrs) > 0 {
-		return addrs
-	}
-	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761 section 6.3
-		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
-	}
-	return nil
+	return s.hosts[name]
 }
 
 // Limits of resolv.conf: glibc's MAXNS, the count of its search domains, and

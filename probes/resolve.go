@@ -3,6 +3,7 @@ package probes
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -64,7 +65,7 @@ func asciiName(name string) (string, error) {
 		var err error
 		profile := idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.BidiRule())
 		if ascii, err = profile.ToASCII(name); err != nil {
-			return "", fmt.Errorf("%q is not a domain name: %v", name, err)
+			return "", fmt.Errorf("%q is not a domain name: %w", name, err)
 		}
 	}
 	if ascii == "" {
@@ -105,9 +106,8 @@ type lookup struct {
 func (l *lookup) host(ctx context.Context, name string) (addrs []netip.Addr, found string, reason *check.Reason) {
 	own := l.route.resolver
 	if own == nil {
-		if addrs := l.system.lookup(strings.ToLower(strings.TrimSuffix(name, "."))); len(addrs) > 0 {
-			addrs, reason = only(l.route.family, addrs, name)
-			return addrs, name, reason
+		if addrs := l.local(name); len(addrs) > 0 {
+			return addrs, name, nil
 		}
 		if !hasResolvConf {
 			return l.library(ctx, name)
@@ -133,6 +133,22 @@ func (l *lookup) host(ctx context.Context, name string) (addrs []netip.Addr, fou
 		}
 	}
 	return nil, name, reason
+}
+
+// local returns the addresses of the wanted family that this machine knows by
+// itself: from the hosts file, or because the name means the machine (RFC 6761
+// section 6.3).
+func (l *lookup) local(name string) []netip.Addr {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if addrs, reason := only(l.route.family, l.system.lookup(name), name); reason == nil && len(addrs) > 0 {
+		return addrs
+	}
+	if name != "localhost" && !strings.HasSuffix(name, ".localhost") {
+		return nil
+	}
+	loopback := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+	addrs, _ := only(l.route.family, loopback, name) // there is one of each family
+	return addrs
 }
 
 // library resolves with the operating system's own functions, where there is
@@ -214,6 +230,12 @@ func (l *lookup) records(ctx context.Context, config *resolvConf, name string, q
 	for i, server := range servers {
 		until := share(ctx, config.timeout, len(servers)-i)
 		msg, err := server.ask(ctx, q, until)
+		if err == nil && msg.refusesEDNS() {
+			if plain, failed := newQuestion(name, qtype, dns.ClassINET, queryFlags{recursion: true}); failed == nil {
+				q = plain
+				msg, err = server.ask(ctx, q, until)
+			}
+		}
 		if err != nil {
 			reason = worse(reason, askReason(err, name, &server))
 			if ctx.Err() != nil {
@@ -273,9 +295,12 @@ func askReason(err error, name string, server *nameserver) *check.Reason {
 	var alive *aliveError
 	r := cause(err, check.DNSTimeout)
 	silent := fmt.Sprintf("no answer from %s to the question for %s", server, shown(name))
+	var cert *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &bad):
 		r.Code, r.Message = check.DNSMalformed, err.Error()
+	case errors.As(err, &cert):
+		r.Code, r.Message = check.TLSUntrusted, cert.Error()
 	case r.Code.Local():
 		return &r
 	case errors.As(err, &short):

@@ -133,6 +133,8 @@ func TestResolve(t *testing.T) {
 		{name: "hosts file", host: "fixed.test", want: []string{"192.0.2.99", "2001:db8::99"}},
 		{name: "hosts file, any case", host: "FIXED", want: []string{"192.0.2.99"}},
 		{name: "hosts file, family", host: "fixed.test", router: router{family: 6}, want: []string{"2001:db8::99"}},
+		{name: "hosts file, other family", host: "FIXED", router: router{family: 6}, code: check.DNSNXDomain},
+		{name: "localhost of a family", host: "localhost", router: router{family: 6}, want: []string{"::1"}},
 		{name: "localhost", host: "localhost", want: []string{"127.0.0.1", "::1"}},
 		{name: "below localhost", host: "a.localhost", want: []string{"127.0.0.1", "::1"}},
 		{name: "IP literal", host: "192.0.2.50", want: []string{"192.0.2.50"}},
@@ -306,6 +308,26 @@ func TestResolveLateFamily(t *testing.T) {
 	}
 	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("took %v of a minute", took)
+	}
+}
+
+// E10: servers that do not know EDNS.
+func TestResolveWithoutEDNS(t *testing.T) {
+	z := zone(t, "web.test. 60 IN A 192.0.2.1")
+	for _, rcode := range []int{dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers} {
+		server := dnsServer(t, func(q *testnet.DNSQuery) {
+			if q.Msg.IsEdns0() == nil {
+				z.Serve(q)
+				return
+			}
+			m := q.Answer().SetEdns0(1232, false)
+			m.Rcode = rcode
+			q.ReplyMsg(m)
+		})
+		addrs, reason := begin().resolve(within(t, time.Minute), &router{family: 4, resolver: mustServer(t, server.Addr())}, "web.test")
+		if reason != nil || len(addrs) != 1 {
+			t.Errorf("%s: %v, %+v", rcodeName(rcode), addrs, reason)
+		}
 	}
 }
 

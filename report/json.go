@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"math"
 	"time"
 	"unicode/utf16"
 
@@ -77,37 +75,13 @@ func (s stream) Put(r check.Result) error {
 
 func (stream) Close() error { return nil }
 
-// encode returns the result's JSON without a newline. Numbers that JSON cannot
-// write (NaN, infinities) become null rather than the end of the document.
+// encode returns the result's JSON without a newline.
 func encode(r check.Result) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // "latency < 300ms" is for people too
 	err := e.Encode(r)
-	if err != nil {
-		b.Reset()
-		err = e.Encode(finite(r))
-	}
 	return visible(bytes.TrimRight(b.Bytes(), "\n")), err
-}
-
-func finite(r check.Result) check.Result {
-	r = r.Clone()
-	r.Facts = nullInfinite(r.Facts)
-	for i := range r.Findings {
-		r.Findings[i].Got = nullInfinite(r.Findings[i].Got)
-	}
-	return r
-}
-
-func nullInfinite[M ~map[string]any](m M) M {
-	m = maps.Clone(m)
-	for k, v := range m {
-		if f, ok := v.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
-			m[k] = nil
-		}
-	}
-	return m
 }
 
 // visible escapes the characters that JSON allows as they are but a terminal

@@ -1,0 +1,108 @@
+package scheduler
+
+import (
+	"hash/fnv"
+	"math/bits"
+	"time"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// DefaultInterval is that of a check that has none.
+const DefaultInterval = 30 * time.Second
+
+// entry is the state of one resident check. An entry is in one place at a time:
+// in the due heap, in a waiting queue, or running.
+type entry struct {
+	check *check.Check
+	host  *host // nil when no limits per host apply
+	hash  uint64
+
+	due      int64 // slot of the next or running run, on the loop's timeline
+	interval int64 // with which due was computed
+	seq      uint64
+	missed   int // slots passed over since the last result
+
+	failing  bool // the last verdict was down
+	suspect  bool // the running run takes a place of the suspects
+	reserved bool // the host's rate has a place for it
+	removed  bool // by Replace
+	held     *host
+}
+
+// host is the destination of checks, for the limits per host.
+type host struct {
+	inFlight int
+	next     int64 // when the rate lets the next run begin
+	waiting  fifo
+}
+
+func newEntry(c *check.Check) *entry {
+	h := fnv.New64a()
+	h.Write([]byte(c.ID))
+	return &entry{check: c, hash: mix(h.Sum64())}
+}
+
+// mix spreads a hash over all its bits (the finaliser of MurmurHash3), because
+// those of ids that differ in their last letter are close to each other.
+func mix(h uint64) uint64 {
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}
+
+// period returns the interval that applies now, in nanoseconds.
+func (e *entry) period() int64 {
+	i := e.check.Interval
+	if e.failing && e.check.IntervalFailing > 0 {
+		i = e.check.IntervalFailing
+	}
+	if i <= 0 {
+		i = DefaultInterval
+	}
+	return int64(i)
+}
+
+// phase is the entry's part of the interval: the same after a restart and on
+// every node, and spread evenly over the checks.
+func (e *entry) phase(interval int64) int64 {
+	hi, _ := bits.Mul64(e.hash, uint64(interval))
+	return int64(hi)
+}
+
+// slot returns the first slot after a time: anchor + n*interval, where the
+// anchor is the Unix epoch plus the phase.
+func (e *entry) slot(after, interval int64) int64 {
+	phase := e.phase(interval)
+	n := (after - phase) / interval
+	if after < phase {
+		n = -1
+	}
+	return phase + (n+1)*interval
+}
+
+// catchUp counts the slots that passed while the entry could not run, so that
+// it is never late by an interval or more.
+func (e *entry) catchUp(now int64) {
+	if e.interval > 0 && now-e.due >= e.interval {
+		k := (now - e.due) / e.interval
+		e.missed += int(k)
+		e.due += k * e.interval
+	}
+}
+
+// reschedule moves the entry to its next slot and counts those in between as
+// missed. A change to a shorter interval keeps half of it as distance.
+func (e *entry) reschedule(now int64) {
+	e.catchUp(now)
+	e.interval = e.period()
+	e.due = e.slot(max(now, e.due+e.interval/2), e.interval)
+}
+
+// plan gives the entry its first slot, or one for a changed interval.
+func (e *entry) plan(now int64) {
+	e.interval = e.period()
+	e.due = e.slot(now, e.interval)
+}

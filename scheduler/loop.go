@@ -1,0 +1,446 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// Defaults of a Loop.
+const (
+	DefaultInFlight = 1024            // runs at once
+	DefaultOutbox   = 16384           // results that may wait for the sink
+	DefaultGrace    = 5 * time.Second // for runs in flight after Stop
+)
+
+// How the loop keeps time.
+const (
+	quantum   = int64(time.Millisecond)       // runs that are due within one start together
+	longSleep = 30 * time.Second              // between two looks at the clocks when nothing is due
+	heldUp    = int64(time.Second)            // a wake-up that is later than this is a stall
+	overdue   = int64(100 * time.Millisecond) // after a stall, runs that are later than this are missed
+	shares    = 4                             // checks that are down get one of so many places
+)
+
+// Limits bound what a Loop has in flight.
+type Limits struct {
+	InFlight    int     // runs in all; 0: DefaultInFlight
+	PerHost     int     // runs for one Check.Host; 0: no limit
+	PerHostRate float64 // runs that begin for one Check.Host, per second; 0: no limit
+}
+
+// LoopOptions configure a Loop.
+type LoopOptions struct {
+	Sink   check.Sink    // gets the results from one goroutine; not closed
+	Stages []check.Stage // applied in that goroutine
+	Limits Limits
+	Grace  time.Duration // for runs in flight after Stop; 0: DefaultGrace
+	Outbox int           // results that may wait for the sink; 0: DefaultOutbox
+	Origin string        // Result.Origin
+}
+
+// Loop runs checks at their intervals until it is stopped.
+//
+// Run n of a check is due at anchor + n*interval. The anchor is the Unix epoch
+// plus a part of the interval that a hash of the check's id chooses, so that
+// checks are spread evenly and in the same way after a restart and on every
+// node. The intervals follow the monotonic clock (with the time that the
+// machine was suspended): setting the wall clock does not disturb them, and
+// they are pinned to the wall clock of the Loop's start.
+//
+// A check never runs twice at once. A slot that passes while its check runs,
+// waits for a place, or while the process is held up, is not made up for: it is
+// counted as missed, in the check's next Result and in Stats.
+//
+// Checks that are down get a quarter of the places at most, so that targets
+// which swallow packets until the timeout do not keep the others waiting.
+type Loop struct {
+	options LoopOptions
+	meter   *meter
+	clock   *clock
+	epoch   int64     // the timeline at base: Unix time in nanoseconds
+	base    time.Time // monotonic
+	out     *outbox
+	poke    chan struct{} // wakes the dispatcher
+
+	replacing sync.Mutex
+	byID      map[string]*entry // guarded by replacing
+	hosts     map[string]*host  // guarded by replacing
+
+	mu       sync.Mutex
+	ctx      context.Context // of the runs
+	slept    int64           // time suspended, part of the timeline
+	due      dueHeap
+	wake     int64 // when the dispatcher means to wake up
+	healthy  fifo  // due, waiting for a place
+	suspects fifo  // the same, of checks that are down
+	idle     []*worker
+	shrunk   int64 // when the width was last halved
+	stopping bool
+	drained  chan struct{} // closed when stopping and nothing is in flight
+	stats    Stats
+
+	workers sync.WaitGroup
+}
+
+// worker is a goroutine that makes runs. It is used again, so that its stack
+// need not grow anew for each run.
+type worker struct{ next chan *entry }
+
+// NewLoop returns a Loop without checks.
+func NewLoop(o LoopOptions) *Loop { return newLoop(o, systemClock()) }
+
+func newLoop(o LoopOptions, c *clock) *Loop {
+	if o.Limits.InFlight <= 0 {
+		o.Limits.InFlight = DefaultInFlight
+	}
+	if o.Outbox <= 0 {
+		o.Outbox = DefaultOutbox
+	}
+	if o.Grace <= 0 {
+		o.Grace = DefaultGrace
+	}
+	l := &Loop{
+		options: o, meter: newMeter(c), clock: c, epoch: c.wall().UnixNano(), base: time.Now(),
+		out: newOutbox(o.Outbox), poke: make(chan struct{}, 1), drained: make(chan struct{}),
+	}
+	l.stats.Width = o.Limits.InFlight
+	return l
+}
+
+// Run runs the checks until Stop is called or ctx ends. After Stop no run
+// begins, those in flight get their grace, then they are cancelled. The end of
+// ctx cancels them at once. Run returns when every result is with the sink, with
+// the sink's first error. It can be called once.
+func (l *Loop) Run(ctx context.Context) error {
+	inner, cancel := withoutDeadline(ctx)
+	defer cancel(nil)
+	l.mu.Lock()
+	l.ctx = inner
+	l.mu.Unlock()
+
+	done := make(chan struct{})
+	go l.meter.watch.beats(done)
+	defer close(done)
+	var sink sync.WaitGroup
+	sink.Go(func() { l.out.drain(l.options.Stages, l.options.Sink) })
+
+	l.dispatch(inner)
+	l.settle(inner, cancel)
+	l.out.close()
+	sink.Wait()
+	return l.out.firstErr
+}
+
+// Stop begins the end: no run begins any more.
+func (l *Loop) Stop() {
+	l.mu.Lock()
+	l.stopping = true
+	l.mu.Unlock()
+	l.nudge()
+}
+
+// settle waits for the runs in flight, for the grace at most, and ends the
+// workers.
+func (l *Loop) settle(ctx context.Context, cancel context.CancelCauseFunc) {
+	l.mu.Lock()
+	l.stopping = true
+	l.checkDrained()
+	l.mu.Unlock()
+	grace := time.NewTimer(l.options.Grace)
+	defer grace.Stop()
+	select {
+	case <-l.drained:
+	case <-ctx.Done():
+	case <-grace.C:
+		cancel(errors.New("sonde is ending"))
+	}
+	<-l.drained
+	l.mu.Lock()
+	for _, w := range l.idle {
+		close(w.next)
+	}
+	l.idle = nil
+	l.mu.Unlock()
+	l.workers.Wait()
+}
+
+func (l *Loop) checkDrained() {
+	if l.stopping && l.stats.InFlight == 0 {
+		select {
+		case <-l.drained:
+		default:
+			close(l.drained)
+		}
+	}
+}
+
+// now reads the timeline: Unix time in nanoseconds by the clock of the start,
+// which is not set any more but passes while the machine is suspended.
+func (l *Loop) now() int64 { return l.epoch + int64(time.Since(l.base)) + l.slept }
+
+func (l *Loop) nudge() {
+	select {
+	case l.poke <- struct{}{}:
+	default:
+	}
+}
+
+// dispatch starts what is due until the loop stops.
+func (l *Loop) dispatch(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-l.poke:
+		case <-ctx.Done():
+			return
+		}
+		sleep, stopping := l.turn()
+		if stopping {
+			return
+		}
+		timer.Reset(sleep)
+	}
+}
+
+// turn starts what is due and returns how long to sleep.
+func (l *Loop) turn() (time.Duration, bool) {
+	slept := int64(l.meter.watch.sleeps())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slept = slept
+	now := l.now()
+	stalled := l.wake > 0 && now-l.wake > heldUp
+	if stalled {
+		l.stats.Stalls++
+	}
+	for !l.stopping && len(l.due) > 0 && l.due[0].at <= now {
+		e := l.due.pop()
+		if stalled && now-e.due > overdue {
+			l.pass(e, now)
+			continue
+		}
+		l.ripe(e, now)
+	}
+	l.wake = now + int64(longSleep)
+	if len(l.due) > 0 {
+		next := l.due[0].at
+		l.wake = min(l.wake, (next+quantum-1)/quantum*quantum)
+	}
+	return time.Duration(l.wake - now), l.stopping
+}
+
+// pass counts the slot as missed and waits for the next one.
+func (l *Loop) pass(e *entry, now int64) {
+	if e.removed {
+		return
+	}
+	e.missed++
+	l.stats.Missed++
+	e.reserved = false
+	l.plan(e, now)
+}
+
+// plan puts the entry's next slot on the heap and counts those before it that
+// passed.
+func (l *Loop) plan(e *entry, now int64) {
+	before := e.missed
+	e.reschedule(now)
+	l.stats.Missed += uint64(e.missed - before)
+	l.due.push(e.due, e)
+}
+
+// ripe starts a run that is due, or lets it wait: for its host, then for a
+// place among all.
+func (l *Loop) ripe(e *entry, now int64) {
+	if e.removed {
+		return
+	}
+	if h := e.host; h != nil {
+		switch limits := l.options.Limits; {
+		case limits.PerHost > 0 && h.inFlight >= limits.PerHost:
+			l.stats.Waiting++
+			h.waiting.push(e)
+			return
+		case limits.PerHostRate > 0 && !e.reserved && l.reserve(h, now) > now:
+			e.reserved = true
+			l.due.push(h.next, e)
+			return
+		}
+		h.inFlight++
+		e.held, e.reserved = h, false
+	}
+	if l.stats.InFlight < l.stats.Width && (!e.failing || l.stats.Suspects < l.share()) {
+		l.start(e, now)
+		return
+	}
+	l.stats.Waiting++
+	if e.failing {
+		l.suspects.push(e)
+	} else {
+		l.healthy.push(e)
+	}
+}
+
+// leaveHost gives the entry's place at its host to the next that waits there.
+func (l *Loop) leaveHost(e *entry, now int64) {
+	h := e.held
+	if h == nil {
+		return
+	}
+	e.held = nil
+	h.inFlight--
+	for h.inFlight < l.options.Limits.PerHost && !l.stopping {
+		next := h.waiting.pop()
+		if next == nil {
+			return
+		}
+		l.stats.Waiting--
+		l.ripe(next, now)
+	}
+}
+
+// reserve takes the host's next place in its rate and returns its time.
+func (l *Loop) reserve(h *host, now int64) int64 {
+	h.next = max(h.next+int64(float64(time.Second)/l.options.Limits.PerHostRate), now)
+	return h.next
+}
+
+// share returns how many places checks that are down may take.
+func (l *Loop) share() int { return max(l.stats.Width/shares, 1) }
+
+// start hands the entry to a worker.
+func (l *Loop) start(e *entry, now int64) {
+	before := e.missed
+	e.catchUp(now)
+	l.stats.Missed += uint64(e.missed - before)
+	e.suspect = e.failing
+	e.seq++
+	l.stats.Started++
+	l.stats.InFlight++
+	if e.suspect {
+		l.stats.Suspects++
+	}
+	if n := len(l.idle); n > 0 {
+		w := l.idle[n-1]
+		l.idle[n-1] = nil
+		l.idle = l.idle[:n-1]
+		w.next <- e // has room: an idle worker waits for one entry
+		return
+	}
+	w := &worker{next: make(chan *entry, 1)}
+	w.next <- e
+	l.workers.Go(func() { l.work(w) })
+}
+
+// work makes runs until the worker is let go.
+func (l *Loop) work(w *worker) {
+	var r check.Result
+	for e := range w.next {
+		failing := l.measure(e, &r)
+		if !l.finish(w, e, failing, r.Reason.Code == check.LocalFD) {
+			return
+		}
+	}
+}
+
+// measure makes one run and passes its result on. It reports whether the check
+// is down.
+func (l *Loop) measure(e *entry, r *check.Result) (failing bool) {
+	l.mu.Lock()
+	c, seq, missed, due, was := e.check, e.seq, e.missed, e.due, e.failing
+	e.missed = 0
+	queued := time.Duration(l.now() - due)
+	l.stats.late(queued)
+	ctx := l.ctx
+	l.mu.Unlock()
+
+	scheduled := l.clock.wall().Add(-queued)
+	l.meter.run(ctx, c, r)
+	r.Origin, r.Seq, r.Missed = l.options.Origin, seq, missed
+	r.Scheduled, r.Queued = scheduled, queued
+	l.out.put(r)
+	if r.Verdict == check.Unknown { // which says nothing about the target
+		return was
+	}
+	return r.Verdict == check.Down
+}
+
+// finish gives the place back, plans the entry's next run and starts what
+// waited. It reports whether the worker is to go on.
+func (l *Loop) finish(w *worker, e *entry, failing, exhausted bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	e.failing = failing
+	l.stats.InFlight--
+	if e.suspect {
+		l.stats.Suspects--
+	}
+	l.adapt(now, exhausted)
+	if !e.removed {
+		l.plan(e, now)
+		if e.due < l.wake {
+			l.nudge()
+		}
+	}
+	keep := len(l.idle) < 64+l.stats.InFlight && !(l.stopping && l.stats.InFlight == 0)
+	if keep {
+		l.idle = append(l.idle, w)
+	}
+	l.leaveHost(e, now)
+	l.fill(now)
+	l.checkDrained()
+	return keep
+}
+
+// adapt follows what the machine can bear: half as many places when it ran out
+// of descriptors, at most once a second, and then slowly more again.
+func (l *Loop) adapt(now int64, exhausted bool) {
+	if exhausted && now-l.shrunk < int64(time.Second) {
+		return
+	}
+	if exhausted {
+		l.shrunk = now
+	}
+	l.stats.Width = adapt(l.stats.Width, l.options.Limits.InFlight, l.stats.InFlight, exhausted)
+}
+
+// fill starts what waits for a place, checks that are not down first.
+func (l *Loop) fill(now int64) {
+	for !l.stopping && l.ctx.Err() == nil && l.stats.InFlight < l.stats.Width {
+		e := l.healthy.pop()
+		if e == nil && l.stats.Suspects < l.share() {
+			e = l.suspects.pop()
+		}
+		if e == nil {
+			return
+		}
+		l.stats.Waiting--
+		if e.removed {
+			l.leaveHost(e, now)
+			continue
+		}
+		l.start(e, now)
+	}
+}
+
+// Stats returns the engine's numbers at this moment.
+func (l *Loop) Stats() Stats {
+	l.out.mu.Lock()
+	waiting, waits, failed := len(l.out.pending), l.out.blocked, l.out.failed
+	l.out.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stats
+	s.Outbox, s.OutboxWaits, s.SinkErrors = waiting, waits, failed
+	w := l.meter.watch
+	s.Stalled, s.Suspended = time.Duration(w.stalled.Load()), time.Duration(w.slept.Load())
+	s.ClockSteps = time.Duration(w.stepped.Load())
+	return s
+}
