@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -97,7 +98,7 @@ func (l *Loader) read(path string) (*source, *Problem) {
 	}
 	if err != nil {
 		p := Problem{File: s.name, Message: "cannot read the file: " + plainCause(err).Error()}
-		if _, large := err.(errTooLarge); large {
+		if large := errTooLarge(0); errors.As(err, &large) {
 			p.Hint = "split it into several files; lists of hosts go into files of their own: each: {host: {file: hosts.txt}}"
 		}
 		return nil, &p

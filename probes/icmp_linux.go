@@ -210,7 +210,7 @@ func (p *socketPool) release(s *icmpSocket) {
 }
 
 func (s *icmpSocket) close() {
-	s.file.Close() //nolint:errcheck // nothing is buffered
+	s.file.Close() // nothing is buffered
 	<-s.reader
 }
 
@@ -233,7 +233,7 @@ func openICMP(key socketKey) (*icmpSocket, *check.Reason) {
 	}
 	s.fd = fd
 	if err := s.configure(); err != nil {
-		unix.Close(fd) //nolint:errcheck // the first error counts
+		unix.Close(fd) // the first error counts
 		return nil, openFailure(err, key)
 	}
 	s.file = os.NewFile(uintptr(fd), "icmp")

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -202,10 +203,9 @@ func (j *journey) handshakeReason(err error, plan *tlsPlan, heard string, took t
 		reason.Code = check.TLSPlaintext
 		reason.Message = "the peer does not speak TLS, it sent " + quote(heard)
 	case isVersion:
-		var id uint16
-		fmt.Sscanf(wrong, "%x", &id)
+		id, _ := strconv.ParseUint(wrong, 16, 16) // not a number: named as 0
 		reason.Code = check.TLSVersion
-		reason.Message = fmt.Sprintf("the server wants TLS %s, sonde offered %s", tlsVersionName(id), plan.offered())
+		reason.Message = fmt.Sprintf("the server wants TLS %s, sonde offered %s", tlsVersionName(uint16(id)), plan.offered())
 	case reason.Code == check.TLSVersion:
 		reason.Message = fmt.Sprintf("the server accepts none of the TLS versions that sonde offered: %s", plan.offered())
 	case reason.Code == check.TLSHandshakeTimeout && heard == "":
