@@ -113,10 +113,6 @@ func (f *optionFlags) settings(stdin io.Reader) ([]config.Setting, error) {
 		}
 		all = append(all, settings...)
 	}
-	sent := slices.ContainsFunc(all, func(s config.Setting) bool { return s.Path == "method" })
-	if f.data != "" && !sent {
-		all = append(all, config.Setting{Path: "method", Value: "POST", Flag: "--data"})
-	}
 	return all, nil
 }
 
@@ -129,7 +125,7 @@ func (f *optionFlags) headerSettings(io.Reader) ([]config.Setting, error) {
 		}
 		name, value, ok := strings.Cut(h, ":")
 		if name = strings.TrimSpace(name); !ok || name == "" {
-			return nil, usagef("write it like --header 'Accept: application/json'", "--header %q has no name", h)
+			return nil, usagef("write it like --header 'Accept: application/json'", "--header takes a name, a colon and a value")
 		}
 		all = append(all, config.Setting{Path: "headers." + name, Value: strings.TrimSpace(value), Flag: "--header"})
 	}
@@ -175,7 +171,7 @@ func (f *optionFlags) otherSettings(io.Reader) ([]config.Setting, error) {
 	for _, s := range f.sets.values {
 		path, value, ok := strings.Cut(s, "=")
 		if !ok || path == "" {
-			return nil, usagef("write it like --set tls.min_version=1.3", "--set %q names no option", s)
+			return nil, usagef("write it like --set tls.min_version=1.3", "--set takes an option and a value")
 		}
 		all = append(all, config.Setting{Path: path, Value: value, Flag: "--set " + path})
 	}

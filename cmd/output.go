@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -145,12 +146,18 @@ func (all outputs) finish() []error {
 	return errs
 }
 
+// describe says which report is lost and why, by the names that the user
+// knows: not that of a temporary file.
 func (o *output) describe() error {
-	where := o.path
+	where, cause := o.path, o.err
 	if where == "" {
 		where = "standard output"
 	}
-	return fmt.Errorf("%s: %w", where, o.err)
+	var path *fs.PathError
+	if errors.As(cause, &path) {
+		cause = path.Err
+	}
+	return fmt.Errorf("cannot write the %s report to %s: %w", o.format.Name, where, cause)
 }
 
 // discard drops what was opened.

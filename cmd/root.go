@@ -48,6 +48,8 @@ func newRoot(a *App) *cobra.Command {
 			return status(ExitUsage)
 		},
 	}
+	root.Version = a.Build.Version
+	root.SetVersionTemplate("sonde {{.Version}}\n")
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
@@ -77,7 +79,7 @@ func strictCompletion(root *cobra.Command) {
 }
 
 func unknownCommand(root *cobra.Command, args []string) error {
-	name := args[0]
+	name := withoutUser(args[0])
 	hint := "'sonde --help' lists the commands"
 	if similar := root.SuggestionsFor(name); len(similar) > 0 {
 		hint = "did you mean 'sonde " + similar[0] + "'?"
@@ -90,6 +92,15 @@ func unknownCommand(root *cobra.Command, args []string) error {
 		hint = "did you mean 'sonde " + verb + " " + name + "'?"
 	}
 	return usagef(hint, "there is no command %q", name)
+}
+
+// withoutUser drops a URL's user and password, which messages must not show.
+func withoutUser(name string) string {
+	scheme, rest, ok := strings.Cut(name, "://")
+	if !ok {
+		return name
+	}
+	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
 }
 
 // atLeast demands n arguments, called what in the message.

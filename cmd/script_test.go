@@ -109,7 +109,7 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 		testnet.Silence(conn)
 	})
 	ts.Check(err)
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 
 	// The test binary is its own sonde: it goes by the name that it is called.
 	self, err := os.Executable()
