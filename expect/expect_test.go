@@ -204,6 +204,14 @@ func TestGotNamesOnlyWhatTheExpressionNames(t *testing.T) {
 	}
 }
 
+func TestLongNamesStayApart(t *testing.T) {
+	a, b := strings.Repeat("a", 300), strings.Repeat("b", 300)
+	test := mustCompile(t, "json['-"+a+"'] == 1 && json['-"+b+"'] == 2")
+	if out := test.Eval(look(check.Facts{"json": map[string]any{"-" + a: 1.0, "-" + b: 2.0}})); !out.OK || len(out.Got) != 2 {
+		t.Errorf("%+v", out)
+	}
+}
+
 func TestFacts(t *testing.T) {
 	test := mustCompile(t, "json.a == 1 && json.b == 2 || headers.x == '' && any(answers, # == title)")
 	if diff := cmp.Diff([]string{"json", "headers", "answers", "title"}, test.Facts()); diff != "" {
