@@ -29,6 +29,7 @@ type maker struct {
 	files  map[string]string
 	bad    int
 	shared shared
+	target string // of a module's check; empty in a file
 }
 
 // check makes the checks of one item under checks.
@@ -185,7 +186,11 @@ func (m *maker) complete(c *check.Check, d *decoder) bool {
 	b := newSpec().body
 	m.decode(d, &b)
 	options := m.kind.New()
+	if !m.aim(d, options) { // before, so that nothing required is missing
+		return false
+	}
 	d.value(m.block, reflect.ValueOf(options), &field{name: m.kind.Name})
+	m.aim(d, options) // and again, because the target wins
 	user := m.expectations(d, &b)
 	m.bounds(d, &b)
 	if d.failed {
