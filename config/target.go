@@ -147,6 +147,8 @@ func (t *targeter) notAHost(target string) string {
 	switch ext := filepath.Ext(target); {
 	case ext == ".yaml" || ext == ".yml":
 		return "to run the checks of a file: sonde run " + target
+	case strings.HasPrefix(target, "/"), strings.HasPrefix(target, "./"), strings.HasPrefix(target, "../"):
+		return "a target is no file; to run the checks of one: sonde run " + target
 	case strings.ContainsAny(target, "/?"):
 		return "did you mean https://" + target + "?"
 	case strings.Contains(target, ":"):
