@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,8 +35,10 @@ func TestScripts(t *testing.T) {
 			"exits":     exits,
 			"serve":     serve,
 			"interrupt": interrupt,
+			"unread":    unreadPipe,
 			"repeat":    repeat,
 			"binary":    binary,
+			"files":     onlyFiles,
 		},
 	})
 }
@@ -131,6 +134,27 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	demand(ts, args[0], err)
 }
 
+// unreadPipe runs a command whose standard output is a pipe that nobody reads,
+// and demands its exit code: unread 0 sonde kinds
+func unreadPipe(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: unread CODE PROGRAM [ARG]...")
+	}
+	r, w, err := os.Pipe()
+	ts.Check(err)
+	ts.Check(r.Close())
+	defer w.Close()
+	self, err := os.Executable()
+	ts.Check(err)
+	cmd := exec.Command(self)
+	cmd.Args = args[1:]
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = []string{"TMPDIR=" + ts.Getenv("TMPDIR")}
+	cmd.Stdout, cmd.Stderr = w, ts.Stderr()
+	err = cmd.Run()
+	demand(ts, args[0], err)
+}
+
 // repeat writes a line many times: repeat FILE COUNT LINE
 func repeat(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
@@ -139,6 +163,23 @@ func repeat(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat(args[2]+"\n", n)), 0o644))
+}
+
+// onlyFiles demands that the folder holds these files and no more, hidden ones
+// either: files FILE...
+func onlyFiles(ts *testscript.TestScript, neg bool, args []string) {
+	entries, err := os.ReadDir(ts.MkAbs("."))
+	ts.Check(err)
+	var files []string
+	for _, e := range entries {
+		if !e.IsDir() {
+			files = append(files, e.Name())
+		}
+	}
+	slices.Sort(args)
+	if neg || !slices.Equal(files, args) {
+		ts.Fatalf("the folder holds %q, want %q", files, args)
+	}
 }
 
 // binary writes bytes that are no text: binary FILE
