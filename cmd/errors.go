@@ -25,7 +25,7 @@ func usagef(hint, format string, args ...any) error {
 // place that words a fatal error.
 func (a *App) explain(err error) {
 	var said status
-	if err == nil || errors.As(err, &said) {
+	if err == nil || errors.As(err, &said) || unread(err) {
 		return
 	}
 	a.fail(err, exitCode(err))

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/report"
@@ -34,7 +33,7 @@ func parseReports(values []string, fallback report.Format) ([]destination, error
 		if hasPath && path == "" {
 			return nil, usagef("for example: --report "+name+"=out.txt", "--report %s: the path is missing", value)
 		}
-		if path == "-" {
+		if path == "-" || path == "/dev/stdout" {
 			path = ""
 		}
 		key := path
@@ -124,6 +123,11 @@ func (all outputs) put(r check.Result) {
 	}
 }
 
+// unread reports whether there is one report, and its reader went away.
+func (all outputs) unread() bool {
+	return len(all) == 1 && all[0].file == nil && unread(all[0].err)
+}
+
 // finish completes all reports and returns their errors. A reader that went
 // away (`| head`) is no error.
 func (all outputs) finish() []error {
@@ -139,7 +143,7 @@ func (all outputs) finish() []error {
 		default:
 			o.file.discard()
 		}
-		if o.err != nil && !errors.Is(o.err, syscall.EPIPE) {
+		if o.err != nil && !unread(o.err) {
 			errs = append(errs, o.describe())
 		}
 	}
