@@ -145,23 +145,30 @@ func (s *shared) setUser(user []check.Expectation) {
 	s.needs = func(fact string) bool { return facts[fact] }
 }
 
+// expects reports whether an expectation of the user, not a preference, mentions
+// the fact.
+func (s *shared) expects(fact string) bool {
+	return slices.ContainsFunc(s.user, func(e check.Expectation) bool {
+		return e.Level == check.Expect && slices.Contains(e.Test.Facts(), fact)
+	})
+}
+
 // addDefaults puts before the user's expectations those of the kind whose
-// facts the user does not mention. A user who expects a failure takes over from
+// facts no expectation of the user mentions. A preference does not count: who
+// prefers all packets back still wants to know when none comes. A user who expects a failure takes over from
 // what the failure keeps from being seen.
 func (s *shared) addDefaults(k *kind, defaults []check.Default) error {
 	if s.all != nil && slices.Equal(defaults, s.defaults) {
 		return nil
 	}
 	all := make([]check.Expectation, 0, len(defaults)+len(s.user))
-	expectsError := slices.ContainsFunc(s.user, func(e check.Expectation) bool {
-		return e.Level == check.Expect && slices.Contains(e.Test.Facts(), "error")
-	})
+	expectsError := s.expects("error")
 	for _, d := range defaults {
 		test, err := k.compile(d.Expect)
 		if err != nil {
 			return fmt.Errorf("the kind %s expects %q by default, which is wrong: %s", k.Name, d.Expect, err.Message)
 		}
-		if !slices.ContainsFunc(test.Facts(), s.needs) {
+		if !slices.ContainsFunc(test.Facts(), s.expects) {
 			all = append(all, check.Expectation{Text: d.Expect, Test: test, WhenSeen: d.WhenSeen || expectsError})
 		}
 	}
