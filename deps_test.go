@@ -24,14 +24,15 @@ type listed struct {
 // is not named here may not exist.
 var ours = map[string][]string{
 	"":                    {"cmd"},
-	"cmd":                 {"check", "config", "internal/playground", "probes", "report", "scheduler", "web"},
+	"cmd":                 {"check", "config", "internal/nearest", "internal/playground", "probes", "report", "scheduler", "web"},
 	"check":               {},
-	"config":              {"check", "expect"},
-	"expect":              {"check"},
+	"config":              {"check", "expect", "internal/nearest"},
+	"expect":              {"check", "internal/nearest"},
 	"probes":              {"check"},
 	"scheduler":           {"check"},
 	"report":              {"check"},
 	"web":                 {"check", "report", "scheduler"},
+	"internal/nearest":    {},
 	"internal/testnet":    {},
 	"internal/playground": {"internal/testnet"},
 	"internal/manpages":   {"cmd"},
