@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
-	"github.com/sonde-cli/sonde/internal/spelling"
+	"github.com/sonde-cli/sonde/internal/nearest"
 )
 
 // isPlainType reports whether values of the type stand in the file without
@@ -120,7 +120,7 @@ func setString(v reflect.Value, text, shown string, f *field) (message, hint str
 }
 
 func didYouMean(wrong string, known []string) string {
-	if best := spelling.Nearest(wrong, known); best != "" {
+	if best := nearest.To(wrong, known); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return ""
