@@ -145,7 +145,7 @@ func (in *load) visit() bool {
 }
 
 // stopped reports whether going on is pointless.
-func (in *load) stopped() bool { return in.exhausted || in.ctx.Err() != nil }
+func (in *load) stopped() bool { return in.exhausted || in.errors.more || in.ctx.Err() != nil }
 
 type parsed struct {
 	template template

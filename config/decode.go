@@ -123,9 +123,11 @@ func (d *decoder) dict(n *yaml.Node, v reflect.Value, f *field) {
 		d.errorf(n, "", "%s must be a map of keys and values, not %s", f.name, describe(n))
 		return
 	}
-	if v.IsNil() {
-		v.Set(reflect.MakeMapWithSize(v.Type(), len(n.Content)/2))
+	made := reflect.MakeMapWithSize(v.Type(), v.Len()+len(n.Content)/2) // the default may be shared
+	for entry := v.MapRange(); entry.Next(); {
+		made.SetMapIndex(entry.Key(), entry.Value())
 	}
+	v.Set(made)
 	element := *f
 	for key, value := range pairs(n) {
 		element.name = f.name + "." + key.Value
@@ -204,7 +206,7 @@ func (d *decoder) hide(e expansion, v reflect.Value, f *field) {
 		return
 	}
 	if f.secret && e.text != "" {
-		secretText(e.text, func(s string) { d.secrets = append(d.secrets, s) })
+		d.secrets = append(d.secrets, credential(e.text))
 	}
 	if f.shown || f.path {
 		return

@@ -119,7 +119,10 @@ func (k *kind) finish(c *check.Check, options check.Options, d *decoder, user []
 	c.Kind, c.FactList = k.Name, k.facts
 	c.Probe, c.Expectations = plan.Probe, s.all
 	c.Mask = s.maskOf(d.secrets)
-	c.Target = c.Mask.String(hidePassword(plan.Target))
+	c.Target = plan.Target
+	if masked := c.Mask.String(hidePassword(plan.Target)); masked != plan.Target {
+		c.Target = masked // otherwise the string is kept once, with the probe's
+	}
 	return true
 }
 
@@ -142,22 +145,34 @@ func (s *shared) setUser(user []check.Expectation) {
 	s.needs = func(fact string) bool { return facts[fact] }
 }
 
+// expects reports whether an expectation of the user, not a preference, mentions
+// the fact.
+func (s *shared) expects(fact string) bool {
+	return slices.ContainsFunc(s.user, func(e check.Expectation) bool {
+		return e.Level == check.Expect && slices.Contains(e.Test.Facts(), fact)
+	})
+}
+
 // addDefaults puts before the user's expectations those of the kind whose
-// facts the user does not mention.
+// facts no expectation of the user mentions. A preference does not count: who
+// prefers all packets back still wants to know when none comes. A user who expects a failure takes over from
+// what the failure keeps from being seen.
 func (s *shared) addDefaults(k *kind, defaults []check.Default) error {
 	if s.all != nil && slices.Equal(defaults, s.defaults) {
 		return nil
 	}
 	all := make([]check.Expectation, 0, len(defaults)+len(s.user))
+	expectsError := s.expects("error")
 	for _, d := range defaults {
 		test, err := k.compile(d.Expect)
 		if err != nil {
 			return fmt.Errorf("the kind %s expects %q by default, which is wrong: %s", k.Name, d.Expect, err.Message)
 		}
-		if !slices.ContainsFunc(test.Facts(), s.needs) {
-			all = append(all, check.Expectation{Text: d.Expect, Test: test, WhenSeen: d.WhenSeen})
+		if !slices.ContainsFunc(test.Facts(), s.expects) {
+			all = append(all, check.Expectation{Text: d.Expect, Test: test, WhenSeen: d.WhenSeen || expectsError})
 		}
 	}
-	s.defaults, s.all = defaults, append(all, s.user...)
+	all = append(all, s.user...)
+	s.defaults, s.all = defaults, all
 	return nil
 }

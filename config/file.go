@@ -29,7 +29,7 @@ func (in *load) loadFile(path string) {
 	in.warnings.order(src.name)
 	src.secretKeys = in.secretKeys()
 	before := len(in.errors.list)
-	src.parse(in.errors.add)
+	src.parse(in.errors.add, in.errors.full)
 	if src.root == nil || src.root.Kind == yaml.MappingNode && len(src.root.Content) == 0 && len(in.errors.list) > before {
 		return
 	}
@@ -73,6 +73,9 @@ func (f *file) load() {
 		return
 	}
 	for key := range pairs(root) {
+		if f.in.errors.full() {
+			return
+		}
 		if known := fileKeys(); !contains(known, key.Value) {
 			f.problem(key, fmt.Sprintf("unknown key %q in the file", key.Value), f.topLevelHint(key.Value, known))
 		}

@@ -62,7 +62,7 @@ func (f *file) kindOf(n, merged *yaml.Node, reported bool) *kind {
 		k := f.in.kind(key.Value)
 		switch {
 		case k == nil:
-			reported = reported || !contains(f.checkKeys(), key.Value)
+			reported = reported || fieldNamed(fieldsOf(reflect.TypeFor[spec]()), key.Value) == nil
 		case found == nil:
 			found, first = k, key
 		default:
@@ -181,27 +181,31 @@ func (m *maker) decode(d *decoder, part any) {
 	}
 }
 
-// complete decodes the rest of a selected check and builds its probe.
+// complete decodes the rest of a selected check and builds its probe. What the
+// kind has to say of its options is reported along with all other errors,
+// unless the options cannot even be read.
 func (m *maker) complete(c *check.Check, d *decoder) bool {
-	b := newSpec().body
-	m.decode(d, &b)
 	options := m.kind.New()
 	if !m.aim(d, options) { // before, so that nothing required is missing
 		return false
 	}
 	d.value(m.block, reflect.ValueOf(options), &field{name: m.kind.Name})
 	m.aim(d, options) // and again, because the target wins
+	readable := !d.failed
+	b := newSpec().body
+	m.decode(d, &b)
 	user := m.expectations(d, &b)
 	m.bounds(d, &b)
-	if d.failed {
+	if !readable {
 		return false
 	}
 	c.Interval, c.Timeout, c.Optional = b.Interval, b.Timeout, b.Optional
 	c.Labels = m.shared.labelMap(b.Labels)
 	c.Retry = b.Retry.retry()
-	return m.kind.finish(c, options, d, user, &m.shared, func(option string) *yaml.Node {
+	built := m.kind.finish(c, options, d, user, &m.shared, func(option string) *yaml.Node {
 		return optionNode(m.block, m.key, option)
 	})
+	return built && !d.failed
 }
 
 func (r retrySpec) retry() check.Retry {

@@ -69,7 +69,7 @@ func (o *webOptions) Build(s check.Setup) (check.Plan, error) {
 		}
 	}
 	if o.Body != "" && o.Method == "GET" {
-		err = errors.Join(err, check.OptionErrorf("tls.insecure", "stands nowhere"))
+		err = errors.Join(err, check.OptionErrorf("tls.insecure", "stands nowhere"), check.OptionErrorf("body", "must not be %s", o.Body))
 	}
 	if err != nil {
 		return check.Plan{}, err

@@ -288,15 +288,18 @@ func TestDefaultExpectationsGiveWay(t *testing.T) {
 	for _, tt := range []struct{ name, keys, want string }{
 		{"none", "", "status < 300, cert.trusted"},
 		{"the fact in expect", ", expect: [status == 404]", "cert.trusted, status == 404"},
-		{"the fact in prefer", ", prefer: [cert.trusted]", "status < 300, cert.trusted"},
+		{"the fact in prefer", ", prefer: [status == 200]", "status < 300, cert.trusted, status == 200"},
 		{"another fact", ", expect: [latency < 1s]", "status < 300, cert.trusted, latency < 1s"},
+		{"an expected failure", ", expect: [\"error == ''\"]", "status < 300, cert.trusted, error == ''"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := mustLoad(t, testLoader(nil), "version: 1\nchecks: [{name: a, web: {url: http://x.test}"+tt.keys+"}]").Checks[0]
 			var got []string
 			for _, e := range c.Expectations {
 				got = append(got, e.Text)
-				if e.WhenSeen != (e.Text == "cert.trusted" && e.Level == check.Expect) {
+				// Who expects a failure does not expect what it keeps from being seen.
+				byDefault := e.Text == "cert.trusted" && e.Level == check.Expect || tt.name == "an expected failure" && e.Text == "status < 300"
+				if e.WhenSeen != byDefault {
 					t.Errorf("%s: when seen is %v", e.Text, e.WhenSeen)
 				}
 			}

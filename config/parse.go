@@ -19,7 +19,7 @@ const (
 
 // parse reads the file's YAML into s.root: one document, a tree or, where
 // aliases were, a graph without circles. Nodes keep their places.
-func (s *source) parse(report func(Problem)) {
+func (s *source) parse(report func(Problem), full func() bool) {
 	if strings.TrimSpace(s.text) == "" {
 		report(Problem{File: s.name, Line: 1, Column: 1, Message: "the file is empty", Hint: emptyHint})
 		return
@@ -38,7 +38,7 @@ func (s *source) parse(report func(Problem)) {
 		report(s.problem(max(second.Line, 1), max(second.Column, 1), "the file holds more than one YAML document",
 			"put each document into a file of its own"))
 	}
-	n := normaliser{src: s, report: report, sizes: make(map[*yaml.Node]int)}
+	n := normaliser{src: s, report: report, full: full, sizes: make(map[*yaml.Node]int)}
 	n.root()
 }
 
@@ -149,6 +149,7 @@ func wording(text string) (message, hint string) {
 type normaliser struct {
 	src     *source
 	report  func(Problem)
+	full    func() bool        // more problems are not wanted
 	sizes   map[*yaml.Node]int // nodes below an anchored node; -1 while it is being walked
 	aliased int
 	failed  bool
@@ -170,7 +171,7 @@ func (n *normaliser) walk(at *yaml.Node, depth int) int {
 	if depth > maxDepth {
 		n.abort(at, "lists and maps are nested too deep")
 	}
-	if n.failed {
+	if n.failed = n.failed || n.full(); n.failed {
 		return 0
 	}
 	if at.Anchor != "" {

@@ -51,8 +51,12 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// maxProblems is how many problems are reported. Nobody reads more.
+const maxProblems = 1000
+
 // problems collects each problem once.
 type problems struct {
+	more  bool // some were left out
 	list  []Problem
 	seen  map[Problem]bool
 	files map[string]int // the order in which the files were met
@@ -65,13 +69,12 @@ func (ps *problems) add(p Problem) {
 	if ps.seen[key] {
 		return
 	}
-	if ps.seen == nil {
-		ps.seen, ps.files = make(map[Problem]bool), make(map[string]int)
+	if ps.full() {
+		ps.more = true
+		return
 	}
+	ps.order(p.File)
 	ps.seen[key] = true
-	if _, known := ps.files[p.File]; !known {
-		ps.files[p.File] = len(ps.files)
-	}
 	ps.list = append(ps.list, p)
 }
 
@@ -85,6 +88,11 @@ func (ps *problems) order(file string) {
 	}
 }
 
+// full reports whether there is no room for another problem.
+func (ps *problems) full() bool { return len(ps.list) >= maxProblems }
+
+// sorted returns the problems in the order of files and places, and says so
+// when some were left out.
 func (ps *problems) sorted() []Problem {
 	slices.SortStableFunc(ps.list, func(a, b Problem) int {
 		if d := ps.files[a.File] - ps.files[b.File]; d != 0 {
@@ -95,6 +103,9 @@ func (ps *problems) sorted() []Problem {
 		}
 		return a.Column - b.Column
 	})
+	if ps.more {
+		return append(ps.list, Problem{Message: fmt.Sprintf("there are more problems than the %d shown here", maxProblems)})
+	}
 	return ps.list
 }
 

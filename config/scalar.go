@@ -29,12 +29,12 @@ func isPlainType(t reflect.Type) bool {
 
 // wanted names what a type is written as.
 func wanted(t reflect.Type) string {
-	switch {
-	case t == durationType:
+	switch t {
+	case durationType:
 		return "a duration such as 300ms, 5s or 14d"
-	case t == sizeType:
+	case sizeType:
 		return "a size such as 64KiB or 10MB"
-	case t == regexpType:
+	case regexpType:
 		return "a regular expression"
 	}
 	switch t.Kind() {

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,7 +94,7 @@ func TestSchemaRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"no version":     "checks: [{name: a, ping: {host: x}}]",
 		"no checks":      "version: 1\nchecks: []",
-		"unknown key":    "version: 1\nchecks: [{name: a, nmae: b, ping: {host: x}}]",
+		"unknown key":    "version: 1\nchecks: [{name: a, naem: b, ping: {host: x}}]",
 		"unknown option": "version: 1\nchecks: [{name: a, ping: {host: x, cuont: 1}}]",
 		"no kind":        "version: 1\nchecks: [{name: a}]",
 		"two kinds":      "version: 1\nchecks: [{name: a, ping: {host: x}, web: {url: 'http://x.test'}}]",
@@ -113,7 +114,7 @@ func TestSchemaRefuses(t *testing.T) {
 		if err := schema.Validate(asJSON(t, text)); err == nil {
 			t.Errorf("%s: valid by the schema:\n%s", name, text)
 		}
-		loadErrors(t, testLoader(nil), text)
+		_ = loadErrors(t, testLoader(nil), text)
 	}
 }
 
@@ -162,8 +163,8 @@ func FuzzLoad(f *testing.F) {
 			}
 			return
 		}
-		all, ok := err.(Errors)
-		if !ok || len(all) == 0 {
+		var all Errors
+		if !errors.As(err, &all) || len(all) == 0 {
 			t.Fatalf("the error is %v, want Errors", err)
 		}
 		for _, p := range all {

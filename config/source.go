@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,12 +11,13 @@ import (
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
-
-	"github.com/sonde-cli/sonde/check"
 )
 
 // maxFile is the largest file of checks that is read, in bytes.
 const maxFile = 10 << 20
+
+// maxLine is the longest line, in bytes, that is searched and shown.
+const maxLine = 16 << 10
 
 // stdinName is what standard input is called in messages.
 func (l *Loader) stdinName() string { return cmp.Or(l.StdinName, "<stdin>") }
@@ -30,8 +32,7 @@ type source struct {
 
 	mergeKeys  bool            // it has keys << that were left out
 	secretKeys map[string]bool // keys of options that are tagged secret
-	mask       *check.Mask     // of the literal secrets in it, made when first needed
-	masked     bool
+	secrets    *secrets        // found when first needed
 }
 
 // expandPaths turns directories into the files in them: *.yaml and *.yml, not
@@ -94,7 +95,7 @@ func (l *Loader) read(path string) (*source, *Problem) {
 	}
 	if err != nil {
 		p := Problem{File: s.name, Message: "cannot read the file: " + plainCause(err).Error()}
-		if _, large := err.(errTooLarge); large {
+		if large := errTooLarge(0); errors.As(err, &large) {
 			p.Hint = "split it into several files; lists of hosts go into files of their own: each: {host: {file: hosts.txt}}"
 		}
 		return nil, &p
@@ -148,22 +149,24 @@ func (s *source) line(n int) string {
 
 // problem makes a Problem at a place, with secrets hidden.
 func (s *source) problem(line, column int, message, hint string) Problem {
-	m := s.literalSecrets()
 	return Problem{File: s.name, Line: line, Column: column,
-		Message: m.String(message), Hint: m.String(hint), Excerpt: s.excerpt(line, column)}
+		Message: s.hideIn(message), Hint: s.hideIn(hint), Excerpt: s.excerpt(line, column)}
 }
 
 // excerpt shows a line with a caret under the column.
 func (s *source) excerpt(line, column int) string {
 	text := s.line(line)
-	if text == "" {
+	if text == "" || len(text) > maxLine {
 		return ""
 	}
 	runes := []rune(text)
 	before := string(runes[:min(max(column-1, 0), len(runes))])
-	shown := []rune(printable(hideLine(s.literalSecrets().String(text))))
+	shown := []rune(printable(s.literalSecrets().hide(line, text)))
+	if len(shown) == 0 {
+		return ""
+	}
 	// A secret before the caret changes how far to the right the caret stands.
-	at := min(utf8.RuneCountInString(hideLine(s.literalSecrets().String(before))), len(shown))
+	at := min(utf8.RuneCountInString(s.literalSecrets().hide(line, before)), len(shown))
 	const width = 100
 	if len(shown) > width {
 		from := max(0, min(at-width/2, len(shown)-width))
@@ -196,7 +199,11 @@ func (s *source) place(n *yaml.Node, offset int) (line, column int) {
 		rest, _, _ = strings.Cut(n.Value[start:], "\n")
 		at, from = offset-start, 0
 	}
-	runes := []rune(s.line(line))
+	text := s.line(line)
+	if len(text) > maxLine {
+		return n.Line, n.Column
+	}
+	runes := []rune(text)
 	if from > len(runes) || rest == "" {
 		return n.Line, n.Column
 	}

@@ -40,8 +40,10 @@ type Setting struct {
 func (l *Loader) Target(target string, o TargetOptions) (*check.Check, error) {
 	in := l.begin(context.Background())
 	t := &targeter{in: in, shown: hidePassword(target), names: make(map[*yaml.Node]string)}
+	t.decoder = &decoder{load: in, vars: &scope{lookup: l.LookupEnv, files: make(map[string]string)}}
+	t.decoder.report = func(n *yaml.Node, _ int, message, hint string) { t.complain(n, message, hint) }
 	if password := urlPassword(target); password != "" {
-		t.secrets = []string{password}
+		t.decoder.secrets = []string{password}
 	}
 	c := t.make(target, &o)
 	if len(in.errors.list) > 0 {
@@ -55,12 +57,12 @@ type targeter struct {
 	in      *load
 	kind    *kind
 	shown   string // the target without its password
-	secrets []string
+	decoder *decoder
 	names   map[*yaml.Node]string // the flags that nodes came from
 }
 
 func (t *targeter) problem(message, hint string) {
-	m := check.NewMask(t.secrets...)
+	m := check.NewMask(t.decoder.secrets...)
 	t.in.errors.add(Problem{Message: m.String(message), Hint: m.String(hint)})
 }
 
@@ -80,13 +82,11 @@ func (t *targeter) make(target string, o *TargetOptions) *check.Check {
 		}
 		return nil
 	}
-	vars := &scope{lookup: t.in.LookupEnv, files: make(map[string]string)}
-	d := &decoder{load: t.in, vars: vars, secrets: t.secrets}
-	d.report = func(n *yaml.Node, _ int, message, hint string) { t.complain(n, message, hint) }
 	block := t.block(options, o.Settings)
-	d.value(block, reflect.ValueOf(options), &field{name: t.kind.Name})
+	t.decoder.value(block, reflect.ValueOf(options), &field{name: t.kind.Name})
+	readable := len(t.in.errors.list) == 0
 	user := append(t.expectations(o.Expect, check.Expect), t.expectations(o.Prefer, check.Prefer)...)
-	if len(t.in.errors.list) > 0 {
+	if !readable {
 		return nil
 	}
 	c := &check.Check{ID: t.shown, Name: t.shown, Tags: o.Tags, Interval: defaultInterval, Timeout: o.Timeout, Retry: o.Retry}
@@ -96,7 +96,7 @@ func (t *targeter) make(target string, o *TargetOptions) *check.Check {
 	if c.Retry.Attempts == 0 {
 		c.Retry.Attempts = 1
 	}
-	t.kind.finish(c, options, d, user, &shared{}, func(option string) *yaml.Node { return optionNode(block, block, option) })
+	t.kind.finish(c, options, t.decoder, user, &shared{}, func(option string) *yaml.Node { return optionNode(block, block, option) })
 	return c
 }
 
@@ -107,8 +107,8 @@ func (t *targeter) complain(n *yaml.Node, message, hint string) {
 		t.problem(t.shown+": "+message, hint)
 		return
 	}
-	if _, rest, ok := strings.Cut(message, ": "); ok {
-		message = rest // the option's name, which the flag stands for
+	if option, rest, ok := strings.Cut(message, ": "); ok && !strings.Contains(option, " ") {
+		message = rest // the flag says which option it is
 	}
 	t.problem(flag+": "+message, hint)
 }
@@ -147,6 +147,8 @@ func (t *targeter) notAHost(target string) string {
 	switch ext := filepath.Ext(target); {
 	case ext == ".yaml" || ext == ".yml":
 		return "to run the checks of a file: sonde run " + target
+	case strings.HasPrefix(target, "/"), strings.HasPrefix(target, "./"), strings.HasPrefix(target, "../"):
+		return "a target is no file; to run the checks of one: sonde run " + target
 	case strings.ContainsAny(target, "/?"):
 		return "did you mean https://" + target + "?"
 	case strings.Contains(target, ":"):
@@ -194,8 +196,10 @@ func (t *targeter) expectations(texts []string, level check.Level) []check.Expec
 // block writes the settings as the block of a file would.
 func (t *targeter) block(options check.Options, settings []Setting) *yaml.Node {
 	root := &yaml.Node{Kind: yaml.MappingNode}
+	told := make(map[string]bool) // flags that do not apply; one may set several options
 	for _, s := range settings {
-		if !t.put(root, reflect.TypeOf(options).Elem(), s.Path, s) {
+		if !t.put(root, reflect.TypeOf(options).Elem(), s.Path, s) && !told[s.Flag] {
+			told[s.Flag] = true
 			t.problem(fmt.Sprintf("%s does not apply to %s: the kind %s has no option %s", s.Flag, t.shown, t.kind.Name, s.Path),
 				"sonde kinds "+t.kind.Name+" lists the options")
 		}
@@ -213,7 +217,14 @@ func (t *targeter) put(n *yaml.Node, typ reflect.Type, path string, s Setting) b
 	case typ.Kind() == reflect.Struct && path != "":
 		name, rest, _ := strings.Cut(path, ".")
 		f := fieldNamed(fieldsOf(typ), name)
-		return f != nil && t.put(t.child(n, name), f.typ, rest, s)
+		if f == nil {
+			return false
+		}
+		inner := t.child(n, name)
+		if _, named := t.names[inner]; !named {
+			t.names[inner] = s.Flag
+		}
+		return t.put(inner, f.typ, rest, s)
 	case typ.Kind() == reflect.Map && path != "":
 		return t.put(t.child(n, path), typ.Elem(), "", s)
 	case typ.Kind() == reflect.Slice && path == "" && isScalar(typ.Elem()):

@@ -27,6 +27,8 @@ func TestTargetPicksTheKind(t *testing.T) {
 		{"dns:53", "", "did you mean tcp://dns:53?"},
 		{"x.test/a", "", "did you mean https://x.test/a?"},
 		{"checks.yaml", "", "sonde run checks.yaml"},
+		{"/etc/sonde", "", "a target is no file; to run the checks of one: sonde run /etc/sonde"},
+		{"./checks", "", "sonde run ./checks"},
 		{"", "", "the target is empty"},
 		{"http://u:pass word@x.test/ ", "", "has a space"},
 		{"htps://u:hunter22@x.test/", "", "htps://u:***@x.test/: unknown scheme"},
@@ -87,6 +89,20 @@ func TestTargetOptions(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"expect cert.trusted 0", "expect status == 200 0", "prefer latency < 1s 0"}, expectationList(c)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestTargetReferences(t *testing.T) {
+	for _, tt := range []struct{ value, want string }{
+		{"${MISSING}", "--body: the variable MISSING is not set\nhint: set it"},
+		{"${MISSING:?set it: now}", "--body: the variable MISSING is not set: set it: now"},
+		{"${file:none.txt}", `--body: cannot read the file "none.txt"`},
+		{"${TOKEN}", "--body: must not be ***"},
+	} {
+		_, err := testLoader(testEnv()).Target("https://x.test/", TargetOptions{Settings: []Setting{{"body", tt.value, "--body"}}})
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %s", tt.value, err, tt.want)
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // Limits of one evaluation on the virtual machine.
 const (
 	maxMemory = 1 << 16 // elements of the lists that it makes, 16 bytes each
-	maxSteps  = 1 << 20 // rounds of any, all, filter and the like, and sizes of what they read
+	maxSteps  = 1 << 18 // rounds of any, all, filter and the like, and sizes of what they read
 )
 
 // program is a part of an expression that is more than a comparison of a fact

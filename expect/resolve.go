@@ -120,7 +120,11 @@ func (r *resolver) unary(n *ast.UnaryNode) (ast.Node, *Error) {
 }
 
 func (r *resolver) binary(n *ast.BinaryNode) (ast.Node, *Error) {
+	last, hyphen := n.Right.(*ast.IdentifierNode)
 	if err := r.into(&n.Left, &n.Right); err != nil {
+		if n.Operator == "-" && hyphen && err.Offset == r.at(last) {
+			r.hyphenHint(err, n.Left, last)
+		}
 		return nil, err
 	}
 	switch n.Operator {
@@ -139,6 +143,21 @@ func (r *resolver) binary(n *ast.BinaryNode) (ast.Node, *Error) {
 		}
 	}
 	return n, nil
+}
+
+// hyphenHint tells who wrote headers.content-type that this subtracts.
+func (r *resolver) hyphenHint(err *Error, left ast.Node, last *ast.IdentifierNode) {
+	id, ok := left.(*ast.IdentifierNode)
+	if !ok {
+		return
+	}
+	for _, p := range r.paths {
+		if n := len(p.steps); p.text == id.Value && n > 0 {
+			if name, ok := p.steps[n-1].(string); ok {
+				err.Hint = "write " + newPath(p.fact, append(slices.Clone(p.steps[:n-1]), name+"-"+last.Value)).text
+			}
+		}
+	}
 }
 
 func (r *resolver) at(n ast.Node) int { return r.src.offset(n.Location().From) }

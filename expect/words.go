@@ -61,12 +61,17 @@ func showList(n int, item func(int) string) string {
 	return "[" + strings.Join(items, ", ") + "]"
 }
 
-// quote writes a text in single quotes, or its length when it is long.
+// quote writes a text in quotes, or its length when it is long.
 func quote(s string) string {
 	if len(s) > maxShown {
 		return fmt.Sprintf("(a text of %d bytes)", len(s))
 	}
-	if !strings.Contains(s, "'") {
+	return literalText(s)
+}
+
+// literalText writes a text as a literal of the language.
+func literalText(s string) string {
+	if !strings.ContainsAny(s, `'\`) {
 		return "'" + s + "'"
 	}
 	return strconv.Quote(s)

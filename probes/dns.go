@@ -81,7 +81,7 @@ func (o *dnsOptions) Build(check.Setup) (check.Plan, error) {
 	var errs []error
 	p := &dnsProbe{transport: o.Transport}
 	var err error
-	if p.router, err = o.Route.build(); err != nil {
+	if p.router, err = o.build(); err != nil {
 		errs = append(errs, err)
 	}
 	if p.tls, err = o.TLS.build(); err != nil {

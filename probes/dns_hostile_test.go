@@ -68,7 +68,7 @@ func forgeSource(q *testnet.DNSQuery) {
 	m := q.Answer()
 	m.Rcode = dns.RcodeNameError
 	if raw, err := m.Pack(); err == nil {
-		conn.Write(raw)
+		_, _ = conn.Write(raw) // the client may be gone
 	}
 }
 
@@ -405,4 +405,58 @@ func TestE13ExtendedError(t *testing.T) {
 	if r := o.Because["rcode"]; r.Code != check.DNSServFail || !strings.Contains(r.Message, "DNSSEC Bogus") {
 		t.Errorf("explained by %+v", r)
 	}
+}
+
+// A server that never stops talking, or never finishes a word, is waited for
+// no longer than the check's time.
+func TestDNSEndless(t *testing.T) {
+	tests := map[string]struct {
+		transport string
+		send      func(q *testnet.DNSQuery) error
+	}{
+		"flood over UDP": {"udp", func(q *testnet.DNSQuery) error {
+			m := q.Answer()
+			m.Id++
+			q.ReplyMsg(m)
+			return nil
+		}},
+		"flood over TCP": {"tcp", func(q *testnet.DNSQuery) error {
+			_, err := q.Conn().Write(append([]byte{0, headerSize}, make([]byte, headerSize)...))
+			return err
+		}},
+		"zeros over TCP": {"tcp", func(q *testnet.DNSQuery) error {
+			_, err := q.Conn().Write(make([]byte, 1<<10))
+			return err
+		}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			server := dnsServer(t, func(q *testnet.DNSQuery) {
+				// The client's deadline ends a stream; the server's end ends UDP.
+				for range 1 << 20 {
+					select {
+					case <-q.Closed:
+						return
+					default:
+					}
+					if tt.send(q) != nil {
+						return
+					}
+				}
+			})
+			o := observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.Transport = tt.transport }), short)
+			if o.Failure.Code != check.DNSTimeout && o.Failure.Code != check.DNSMalformed {
+				t.Errorf("failure %+v", o.Failure)
+			}
+		})
+	}
+	t.Run("half an answer over TCP", func(t *testing.T) {
+		server := dnsServer(t, func(q *testnet.DNSQuery) {
+			if _, err := q.Conn().Write([]byte{0xFF, 0xFF, q.Raw[0], q.Raw[1]}); err == nil {
+				q.Hang()
+			}
+		})
+		o := observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.Transport = "tcp" }), short)
+		wantFailure(t, o, check.DNSTimeout)
+	})
 }

@@ -203,9 +203,9 @@ func (x *exchange) receive(ctx context.Context, conn net.Conn, q *question, id u
 			return dnsEnded(ctx, err)
 		}
 		switch err := q.accept(buf[:n], id); {
-		case err == errIgnored && x.isControl(buf[:n]):
+		case errors.Is(err, errIgnored) && x.isControl(buf[:n]):
 			x.alive = true
-		case err == errIgnored:
+		case errors.Is(err, errIgnored):
 			x.mismatched++
 		case err != nil:
 			return err
@@ -253,7 +253,7 @@ func (x *exchange) stream(ctx context.Context, conn net.Conn, q *question, until
 			return dnsEnded(ctx, err)
 		}
 		switch err := q.accept(msg, id); {
-		case err == errIgnored:
+		case errors.Is(err, errIgnored):
 			x.mismatched++
 		case err != nil:
 			return err

@@ -84,7 +84,7 @@ func (g *guarded) set(set func(time.Time) error, t time.Time) error {
 	}
 	err := set(t)
 	if g.ctx.Err() != nil { // the cancellation came first and was overwritten
-		set(past)
+		err = set(past)
 	}
 	return err
 }

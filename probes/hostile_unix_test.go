@@ -55,10 +55,12 @@ func TestA13OutOfDescriptors(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	limit.Cur = 0
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+	none := limit
+	none.Cur = 0
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 	if o := observeTCP(t, tcpOptions{}, host, port, patience); o.Failure.Code != check.LocalFD {
 		t.Errorf("%v", o.Failure)
 	}

@@ -23,6 +23,7 @@ import (
 // httpProbe is a validated http check. It is never changed once built.
 type httpProbe struct {
 	start      *url.URL // without user and password
+	target     string   // start as text
 	method     string
 	headers    []field // the user's, names as written
 	body       []byte
@@ -65,7 +66,7 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 		return check.Plan{}, err
 	}
 	defaults := append([]check.Default{{Expect: "status == 2xx"}}, b.probe.home.tls.defaults()...)
-	return check.Plan{Probe: b.probe, Target: b.probe.start.String(), Defaults: defaults, Secrets: b.secrets}, nil
+	return check.Plan{Probe: b.probe, Target: b.probe.target, Defaults: defaults, Secrets: b.secrets}, nil
 }
 
 // httpBuilder validates the options part by part, so that all errors are told
@@ -85,7 +86,7 @@ func (b *httpBuilder) url() error {
 		return check.OptionErrorf("url", "%w", err)
 	}
 	b.user, u.User = u.User, nil
-	b.probe.start = u
+	b.probe.start, b.probe.target = u, u.String()
 	return nil
 }
 
@@ -116,10 +117,26 @@ func parseHTTPURL(text string) (*url.URL, error) {
 		host += ":" + port
 	}
 	u.Host, u.Fragment, u.RawFragment = host, "", ""
+	u.RawQuery = escapeQuery(u.RawQuery)
 	if u.Path == "" {
 		u.Path = "/"
 	}
 	return u, nil
+}
+
+// escapeQuery escapes what may not stand in a query (RFC 3986, section 3.4) and
+// leaves everything else as it was written. net/url does so for paths only, and
+// a space would end the request line's target.
+func escapeQuery(query string) string {
+	var b strings.Builder
+	for i := range len(query) {
+		if c := query[i]; c <= ' ' || c > '~' || strings.IndexByte("\"<>", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // badURL words an error of net/url without the URL, which may hold a password.

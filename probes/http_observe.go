@@ -58,6 +58,7 @@ func (p *httpProbe) Observe(ctx context.Context) check.Observation {
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = deadline.Sub(j.start)
 	}
+	j.obs.Phases = make(check.Phases, 0, 6)
 	j.obs.Reproduce = func() string { return p.reproduce(timeout) }
 	run := &httpRun{p: p, j: j}
 	if reason := run.follow(ctx); reason != nil {
@@ -81,7 +82,11 @@ func (r *httpRun) follow(ctx context.Context) *check.Reason {
 }
 
 func (r *httpRun) setHops(request *httpRequest) {
-	r.j.obs.Set("url", request.url.String())
+	final := r.p.target
+	if request.url != r.p.start {
+		final = request.url.String()
+	}
+	r.j.obs.Set("url", final)
 	r.j.obs.Set("redirects", len(r.seen))
 	if len(r.seen) > 0 {
 		chain := make([]string, len(r.seen))
@@ -123,10 +128,10 @@ func (r *httpRun) exchange(ctx context.Context, request *httpRequest) (*httpRequ
 		return next, reason
 	}
 	r.setHead(head)
-	body := io.Reader(strings.NewReader(""))
+	var body io.Reader
 	if !head.bodyless(request.method) {
 		body, err = wire.openBody(head, request.method)
-	} else if head.version != "2" {
+	} else if body = strings.NewReader(""); head.version != "2" {
 		_, _, err = framing(head) // strict even where it does not matter
 	}
 	if err != nil {

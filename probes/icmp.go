@@ -50,6 +50,7 @@ func icmpFacts() []check.Fact {
 		{Name: "jitter", Type: check.Duration, Doc: "mean difference between the round-trip times of two replies in a row"},
 		{Name: "ip", Type: check.String, Doc: "address that was pinged"},
 		{Name: "family", Type: check.Int, Doc: "address family, 4 or 6"},
+		{Name: "resolved_name", Type: check.String, Doc: "name that was resolved, when it is not the host as written"},
 		{Name: "ttl", Type: check.Int, Unit: "hops", Doc: "TTL or hop limit left in the first reply"},
 		{Name: "socket", Type: check.String, Doc: "kind of ICMP socket, datagram (unprivileged) or raw"},
 		{Name: "report", Type: check.String, Doc: "first ICMP error that came instead of a reply, such as 'host unreachable'; '' when none did"},
@@ -93,7 +94,8 @@ func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
 	if err != nil {
 		errs = append(errs, check.OptionErrorf("host", "%w", err))
 	}
-	router, err := o.Route.build()
+	route := &o.Route
+	router, err := route.build()
 	errs = append(errs, err)
 	if target, e := netip.ParseAddr(host); err == nil && e == nil && router.family != 0 && familyOf(target) != router.family {
 		errs = append(errs, check.OptionErrorf("host", "%s is not an IPv%d address, as the other options demand", host, router.family))

@@ -51,8 +51,9 @@ type icmpSocket struct {
 	id     uint16 // of a datagram socket: the kernel's choice for all its packets
 	opened time.Time
 	fd     int
-	file   *os.File // owns fd, and reads through the runtime's poller
-	users  int      // guarded by the pool's lock
+	file   *os.File   // owns fd, and reads through the runtime's poller
+	users  int        // guarded by the pool's lock
+	errors sync.Mutex // held by who reads the error queue
 	reader chan struct{}
 }
 
@@ -137,23 +138,32 @@ func (s *icmpSocket) send(ctx context.Context, r *echoRound, i int, buf []byte, 
 }
 
 // transmit makes the system call. On a datagram socket, which reports ICMP
-// errors, it may fail with the error of an earlier packet to someone else;
-// the kernel forgets such an error once it has told it, so it is asked again.
+// errors, it may fail with the error of a packet to someone else. The kernel
+// forgets such an error once it has told it, but brings up the next one
+// whenever the reader takes one from the error queue. So the reader has to
+// wait while the call is made again: an error that then stays is our own.
 func (s *icmpSocket) transmit(r *echoRound, i int, buf []byte, to unix.Sockaddr) error {
-	const pending = 16
-	var err error
-	for range pending {
-		s.stamp(r, i, time.Now())
-		_, err = unix.SendmsgN(s.fd, buf, nil, to, unix.MSG_DONTWAIT)
-		if err == nil || isBusy(err) || s.raw && !errors.Is(err, unix.EINTR) {
-			return err
-		}
+	const pending = 64
+	err := s.sendmsg(r, i, buf, to)
+	if err == nil || s.raw || isBusy(err) {
+		return err
+	}
+	s.errors.Lock()
+	defer s.errors.Unlock()
+	for n := 0; n < pending && err != nil && !isBusy(err); n++ {
+		err = s.sendmsg(r, i, buf, to)
 	}
 	return err
 }
 
+func (s *icmpSocket) sendmsg(r *echoRound, i int, buf []byte, to unix.Sockaddr) error {
+	s.stamp(r, i, time.Now())
+	_, err := unix.SendmsgN(s.fd, buf, nil, to, unix.MSG_DONTWAIT)
+	return err
+}
+
 func isBusy(err error) bool {
-	return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
+	return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
 }
 
 // join finds or opens a socket for the round and registers the round there.
@@ -200,7 +210,7 @@ func (p *socketPool) release(s *icmpSocket) {
 }
 
 func (s *icmpSocket) close() {
-	s.file.Close() //nolint:errcheck // nothing is buffered
+	s.file.Close() // nothing is buffered
 	<-s.reader
 }
 
@@ -223,7 +233,7 @@ func openICMP(key socketKey) (*icmpSocket, *check.Reason) {
 	}
 	s.fd = fd
 	if err := s.configure(); err != nil {
-		unix.Close(fd) //nolint:errcheck // the first error counts
+		unix.Close(fd) // the first error counts
 		return nil, openFailure(err, key)
 	}
 	s.file = os.NewFile(uintptr(fd), "icmp")

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -133,6 +134,7 @@ type labPing struct {
 	Count, TTL      int
 	Size            check.Size
 	Timeout         time.Duration
+	Storm           int // so many of them at once, and as many to the refusedHost address
 	Loss            float64
 	Reply           int        // TTL of the replies
 	Code            check.Code // of the failure, or of why nothing was received
@@ -200,7 +202,30 @@ func TestOracleICMPErrors(t *testing.T) {
 				}
 			}
 			lab.lossAndFirewall(t, kind.socket)
+			lab.storm(t, kind.socket)
 		})
+	}
+}
+
+// refusedHost is an address behind the router, which refuses it without a limit.
+const refusedHost = "10.77.2.66"
+
+// storm pings a healthy and a refusedHost address many times at once: on a datagram
+// socket each ICMP error makes a later call fail, whoever that belongs to.
+func (lab pingLab) storm(t *testing.T, socket string) {
+	t.Helper()
+	lab.in(t, lab.router, "nft add table ip lab")
+	lab.in(t, lab.router, "nft add chain ip lab on { type filter hook forward priority 0 ; }")
+	lab.in(t, lab.router, "nft add rule ip lab on ip daddr "+refusedHost+" reject with icmp type admin-prohibited")
+	for _, host := range []string{"10.77.2.1", refusedHost} {
+		got := lab.ping(t, labPing{Host: host, Count: 5, Storm: 300}, socket)
+		want := labPing{Host: host, Count: 5, Storm: 300, Reply: 63}
+		if host == refusedHost {
+			want = labPing{Host: host, Count: 5, Storm: 300, Loss: 1, Code: check.ICMPUnreachable, Report: "admin prohibited", Message: got.Message}
+		}
+		if got != want {
+			t.Errorf("storm: want %+v\ngot %+v", want, got)
+		}
 	}
 }
 
@@ -267,9 +292,31 @@ func pingInLab(t *testing.T, role string) {
 	}
 	defer cancel()
 	obs := observePing(t, ctx, p.Host, p.options)
+	if p.Storm > 0 {
+		obs = p.worst(t, ctx)
+	}
 	out, err := json.Marshal(p.observed(obs))
 	if err != nil {
 		t.Fatal(err)
 	}
 	fmt.Println(obs.Facts["socket"], string(out))
+}
+
+// worst makes the storm and returns the observation of the host that differs
+// from the others, if one does.
+func (p labPing) worst(t *testing.T, ctx context.Context) check.Observation {
+	t.Helper()
+	all := make([]check.Observation, p.Storm)
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() { all[i] = observePing(t, ctx, p.Host, p.options) })
+		wg.Go(func() { observePing(t, ctx, refusedHost, p.options) })
+	}
+	wg.Wait()
+	for _, obs := range all {
+		if p.observed(obs) != p.observed(all[0]) {
+			return obs
+		}
+	}
+	return all[0]
 }

@@ -179,7 +179,9 @@ func (s *icmpSocket) read() {
 	conn.Read(func(fd uintptr) bool { //nolint:errcheck // it returns when the file is closed
 		s.drain(b, fd, 0)
 		if !s.raw {
+			s.errors.Lock()
 			s.drain(b, fd, unix.MSG_ERRQUEUE)
+			s.errors.Unlock()
 		}
 		return false
 	})

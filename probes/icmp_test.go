@@ -146,7 +146,7 @@ func checkTimes(t *testing.T, obs check.Observation) {
 // TestICMPFactsAreDeclared guards the list that expectations are compiled with.
 func TestICMPFactsAreDeclared(t *testing.T) {
 	declared := icmpKind(t).Facts
-	var obs check.Observation
+	obs := check.Observation{Facts: check.Facts{"resolved_name": "set by resolve"}}
 	plan := &echoPlan{to: netip.IPv6Loopback(), count: 2}
 	recordEchoes(&obs, plan, &echoes{
 		socket: "raw", sent: 2, received: 2, ttl: 64, rtts: []time.Duration{1, 2},

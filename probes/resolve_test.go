@@ -239,12 +239,16 @@ func TestE2SilentResolver(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			timeout := 600 * time.Millisecond
+			if tt.want == check.DNSTimeout && tt.router.resolver == nil {
+				timeout = 4 * time.Second // of a busy machine, for the answer to the control question
+			}
 			start := time.Now()
-			_, reason := begin().resolve(within(t, 600*time.Millisecond), &tt.router, "example.test")
+			_, reason := begin().resolve(within(t, timeout), &tt.router, "example.test")
 			if resolveCode(reason) != tt.want {
 				t.Errorf("reason %+v, want code %s", reason, tt.want)
 			}
-			if took := time.Since(start); took > 5*time.Second {
+			if took := time.Since(start); took > 15*time.Second {
 				t.Errorf("took %v", took)
 			}
 		})

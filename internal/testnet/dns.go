@@ -193,7 +193,9 @@ func (s *DNSServer) serveConn(conn net.Conn) {
 	default:
 	}
 	for {
-		conn.SetReadDeadline(time.Now().Add(time.Minute))
+		if conn.SetReadDeadline(time.Now().Add(time.Minute)) != nil {
+			return
+		}
 		var size [2]byte
 		if _, err := io.ReadFull(conn, size[:]); err != nil {
 			return
