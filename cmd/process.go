@@ -25,11 +25,20 @@ func Process(build Build, example []byte) App {
 		StdoutWidth: columns(os.Stdout),
 		StderrWidth: columns(os.Stderr),
 		Signals:     signals,
+		Hangups:     hangups,
 		Now:         time.Now,
 		Kinds:       probes.Kinds(),
 		Build:       build.complete(),
 		Example:     example,
 	}
+}
+
+// hangups delivers SIGHUP and keeps a broken pipe from ending the process.
+func hangups() <-chan os.Signal {
+	signal.Ignore(syscall.SIGPIPE)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	return hangups
 }
 
 // columns returns the width of the terminal behind f, or 0 when there is none.
