@@ -154,6 +154,15 @@ func parseZone(w word) (*time.Location, *WindowError) {
 	return zone, nil
 }
 
+// Length returns how long the window is by its clocks.
+func (w *Window) Length() time.Duration {
+	minutes := w.To - w.From
+	if minutes <= 0 {
+		minutes += day
+	}
+	return time.Duration(minutes) * time.Minute
+}
+
 // open reports whether the window's clocks show a time inside of it.
 func (w *Window) open(t time.Time) bool {
 	local := t.In(w.Zone)
