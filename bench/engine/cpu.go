@@ -47,7 +47,7 @@ func runCPU(b *bench) error {
 			b.sondeSide("tcp", l.tcp(), 19, b.rate), b.goSide("Go net.Dial + Close", "dial", plain, "", 1.2),
 		}},
 		{title: "dns", sides: []*side{
-			b.sondeSide("dns", strings.Replace(l.dns(), "server: '${each.ip}", "server: '127.0.0.1", 1, b.rate), 20),
+			b.sondeSide("dns", strings.Replace(l.dns(), "server: '${each.ip}", "server: '127.0.0.1", 1), 20, b.rate),
 			b.goSide("miekg/dns Client.Exchange, new socket each", "dns", local(l.dnsPort), "", 0.7), b.dnsperf(l),
 		}},
 	} {

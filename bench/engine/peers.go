@@ -87,14 +87,14 @@ func number(pattern *regexp.Regexp, text string) uint64 {
 
 // daemon measures a program that probes nginx by itself, whose requests nginx
 // counts.
-func (b *bench) daemon(l *lab, env []string, argv ...string) func() (measure, error) {
+func (b *bench) daemon(l *lab, warmup time.Duration, env []string, argv ...string) func() (measure, error) {
 	return func() (m measure, err error) {
 		p, err := b.launch(env, argv...)
 		if err != nil {
 			return m, err
 		}
 		defer p.stop()
-		if err := pause(b.ctx, 4*time.Second); err != nil {
+		if err := pause(b.ctx, warmup); err != nil {
 			return m, err
 		}
 		before, err := l.requests()
@@ -165,11 +165,12 @@ surfacer { type: PROMETHEUS }
 	}
 	s.version = built("cloudprober")
 	s.command = fmt.Sprintf("cloudprober --config_file (%d targets, interval 100ms, %s)", len(hosts), http)
-	s.measure = b.daemon(l, nil, "cloudprober", "--config_file", file)
+	s.measure = b.daemon(l, 4*time.Second, nil, "cloudprober", "--config_file", file)
 	return s
 }
 
-// gatus probes as it does by default, without a store.
+// gatus probes few endpoints very often, because it begins with a further one
+// only every 0.8 seconds.
 func (b *bench) gatus(l *lab) *side {
 	s := &side{name: "gatus", missing: needs("gatus"), version: built("gatus")}
 	if s.missing != "" {
@@ -181,16 +182,16 @@ func (b *bench) gatus(l *lab) *side {
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "web: {address: 127.0.0.1, port: %d}\nconcurrency: 0\nendpoints:\n", port)
-	count := b.rate / slower
+	const count, interval = 8, 16 * time.Millisecond
 	for i := range count {
-		fmt.Fprintf(&text, "  - {name: e%d, url: 'http://%s:%d/', interval: 1s, conditions: ['[STATUS] == 200']}\n", i, loopback(32, i), l.httpPort)
+		fmt.Fprintf(&text, "  - {name: e%d, url: 'http://%s:%d/', interval: %v, conditions: ['[STATUS] == 200']}\n", i, loopback(32, i), l.httpPort, interval)
 	}
 	file := filepath.Join(b.dir, "gatus.yaml")
 	if err := write(file, text.String()); err != nil {
 		s.missing = err.Error()
 	}
-	s.command = fmt.Sprintf("gatus (%d endpoints, interval 1s, concurrency 0)", count)
-	s.measure = b.daemon(l, []string{"GATUS_CONFIG_PATH=" + file, "GATUS_LOG_LEVEL=ERROR"}, "gatus")
+	s.command = fmt.Sprintf("gatus (%d endpoints, interval %v, concurrency 0)", count, interval)
+	s.measure = b.daemon(l, 8*time.Second, []string{"GATUS_CONFIG_PATH=" + file, "GATUS_LOG_LEVEL=ERROR"}, "gatus")
 	return s
 }
 

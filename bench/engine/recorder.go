@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"math/bits"
 	"sync"
 	"time"
@@ -126,7 +127,7 @@ func (h *histogram) merge(o *histogram) {
 }
 
 func (t *tally) group() Group {
-	g := Group{Results: t.results, Up: t.up, Missed: t.missed, Reasons: t.reasons}
+	g := Group{Results: t.results, Up: t.up, Missed: t.missed, Reasons: maps.Clone(t.reasons)}
 	g.summarise(&t.late, &t.latency)
 	return g
 }
