@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -26,7 +27,9 @@ type side struct {
 	version  string
 	command  string
 	missing  string                  // why it cannot be measured; empty when it can
+	unpaced  bool                    // it goes as fast as it can
 	goal     float64                 // most that sonde may cost, as a part of this; 0: none
+	profile  string                  // name of sonde's CPU profile
 	measure  func() (measure, error) // one round
 	measured []measure
 }
@@ -77,24 +80,30 @@ func (b *bench) contest(c *contest) error {
 
 // show writes the table: CPU per probe and what part of it sonde costs.
 func (c *contest) show(b *bench) {
+	var paced, unpaced *side
+	for _, s := range c.sides {
+		switch {
+		case s.name != "sonde" || s.missing != "":
+		case s.unpaced:
+			unpaced = s
+		default:
+			paced = s
+		}
+	}
 	t := new(table)
-	t.row("program", "CPU per probe", "min-max", "probes/s", "failed", "sonde / this", "goal")
-	sonde := c.sides[0].median()
-	for i, s := range c.sides {
+	t.row("program", "rate", "CPU per probe", "min-max", "probes/s", "failed", "sonde at its rate / this", "sonde unpaced / this", "goal")
+	for _, s := range c.sides {
 		if s.missing != "" {
-			t.row(s.name, "-", "-", "-", "-", "-", s.missing)
+			t.row(s.name, "", "-", "-", "-", "-", "-", "-", s.missing)
 			continue
 		}
-		ratio, goal := "", ""
-		if r := float64(sonde) / float64(max(s.median(), 1)); i > 0 && sonde > 0 {
-			ratio = fmt.Sprintf("%.2f", r)
-			if s.goal > 0 {
-				goal = fmt.Sprintf("at most %.2f: %s", s.goal, verdict(r <= s.goal))
-			}
+		rate := "kept"
+		if s.unpaced {
+			rate = "unpaced"
 		}
 		low, high := s.bounds()
-		t.row(s.name, micros(s.median()), fmt.Sprintf("%s-%s", strings.TrimSuffix(micros(low), " us"), micros(high)),
-			fmt.Sprint(s.pace()), fmt.Sprint(s.failures()), ratio, goal)
+		t.row(s.name, rate, micros(s.median()), fmt.Sprintf("%s-%s", strings.TrimSuffix(micros(low), " us"), micros(high)),
+			fmt.Sprint(s.pace()), fmt.Sprint(s.failures()), ratio(paced, s), ratio(unpaced, s), s.judge(paced, unpaced))
 	}
 	fmt.Fprintf(b.out, "### %s\n\n%s\n", c.title, t)
 	if c.note != "" {
@@ -102,10 +111,40 @@ func (c *contest) show(b *bench) {
 	}
 	for _, s := range c.sides {
 		if s.missing == "" {
-			fmt.Fprintf(b.out, "- %s (%s): `%s`\n", s.name, cmp.Or(s.version, "of this checkout"), strings.ReplaceAll(strings.ReplaceAll(s.command, b.dir, "DIR"), b.self, "engine"))
+			command := strings.NewReplacer(b.dir, "DIR", b.self, "engine").Replace(s.command)
+			fmt.Fprintf(b.out, "- %s (%s): `%s`\n", s.name, cmp.Or(s.version, "of this checkout"), command)
 		}
 	}
 	fmt.Fprintln(b.out)
+	for _, s := range c.sides {
+		if s.profile != "" && s.missing == "" {
+			b.showProfile(s.profile)
+		}
+	}
+}
+
+// ratio is what sonde costs as a part of a peer; nothing when there is no such
+// measurement.
+func ratio(sonde, peer *side) string {
+	if sonde == nil || peer.name == "sonde" {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", part(sonde, peer))
+}
+
+func part(sonde, peer *side) float64 { return float64(sonde.median()) / float64(max(peer.median(), 1)) }
+
+// judge words whether sonde meets the goal at its rate, and, next to a peer
+// that keeps no rate, without one.
+func (s *side) judge(paced, unpaced *side) string {
+	if s.goal == 0 || paced == nil {
+		return ""
+	}
+	text := fmt.Sprintf("at most %.2f: %s", s.goal, verdict(part(paced, s) <= s.goal))
+	if s.unpaced && unpaced != nil {
+		text += fmt.Sprintf(", both unpaced: %s", verdict(part(unpaced, s) <= s.goal))
+	}
+	return text
 }
 
 func (s *side) sorted() []time.Duration {
@@ -146,19 +185,37 @@ func (s *side) failures() (n uint64) {
 	return n
 }
 
-// sondeSide is sonde with one kind of probe at a rate, each check once a second.
-func (b *bench) sondeSide(name, probe string, block, rate int) *side {
-	s := &side{name: "sonde", command: fmt.Sprintf("%d checks, interval 1s, %s", rate, probe)}
-	file, err := b.checks(name, group{name: name, count: rate, block: block, interval: time.Second, probe: probe})
+// workers is how many probes are at once in programs that go as fast as they
+// can.
+const workers = 8
+
+// sondeSides are sonde with one kind of probe: each check once a second, and,
+// to be compared with programs that keep no rate, ten times as many checks in
+// eight places, which are never idle.
+func (b *bench) sondeSides(name, probe string, block, rate int) []*side {
+	paced := b.sondeSide(name, probe, block, rate, 0)
+	unpaced := b.sondeSide(name+"-unpaced", probe, block, 10*rate, workers)
+	unpaced.unpaced = true
+	return []*side{paced, unpaced}
+}
+
+func (b *bench) sondeSide(name, probe string, block, count, places int) *side {
+	s := &side{name: "sonde", profile: "cpu-" + name, command: fmt.Sprintf("%d checks, interval 1s, %s", count, probe)}
+	if places > 0 {
+		s.command += fmt.Sprintf(", %d places", places)
+	}
+	file, err := b.checks(name, group{name: name, count: count, block: block, interval: time.Second, probe: probe})
 	if err != nil {
 		s.missing = err.Error()
 	}
 	s.measure = func() (measure, error) {
-		r, err := b.sonde(childOptions{config: file, warmup: 2 * time.Second, span: b.span, profile: "cpu-" + name}, nil, nil)
+		r, err := b.sonde(childOptions{config: file, warmup: 2 * time.Second, span: b.span, inFlight: places, profile: s.profile}, nil, nil)
 		if err != nil {
 			return measure{}, err
 		}
-		b.remark(r)
+		if places == 0 {
+			b.remark(r)
+		}
 		return r.measure(), nil
 	}
 	return s
@@ -178,8 +235,8 @@ func (r *Report) measure() measure {
 
 // goSide is a bare loop in Go, in a process of its own.
 func (b *bench) goSide(name, kind, address, ca string, goal float64) *side {
-	argv := []string{b.self, "baseline", "-kind", kind, "-address", address, "-span", b.span.String(), "-ca", ca}
-	s := &side{name: name, goal: goal, command: strings.Join(argv, " ") + " (8 goroutines, unpaced)"}
+	argv := []string{b.self, "baseline", "-kind", kind, "-address", address, "-span", b.span.String(), "-ca", ca, "-workers", strconv.Itoa(workers)}
+	s := &side{name: name, goal: goal, unpaced: true, command: strings.Join(argv, " ")}
 	s.measure = func() (measure, error) {
 		out, _, err := b.complete(argv...)
 		if err != nil {

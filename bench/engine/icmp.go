@@ -48,7 +48,7 @@ func runICMP(b *bench) error {
 }
 
 func (b *bench) icmpSide(name, file, command string, inFlight int, echoes uint64) *side {
-	s := &side{name: "sonde", command: fmt.Sprintf("%d checks, %s", hosts, command)}
+	s := &side{name: "sonde", profile: name, command: fmt.Sprintf("%d checks, %s", hosts, command)}
 	s.measure = func() (measure, error) {
 		o := childOptions{config: file, warmup: 2 * time.Second, span: b.span, inFlight: inFlight, profile: name}
 		if echoes > 1 {

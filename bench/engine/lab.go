@@ -76,6 +76,24 @@ func (l *lab) close() {
 	}
 }
 
+// cpu returns the CPU time that the servers have used so far.
+func (l *lab) cpu() (sum time.Duration, err error) {
+	for _, p := range l.servers {
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]s/task/%[1]s/children", p.pid()))
+		if err != nil {
+			return 0, err
+		}
+		for _, pid := range append(strings.Fields(string(children)), p.pid()) {
+			cpu, err := cpuOf(pid)
+			if err != nil {
+				return 0, err
+			}
+			sum += cpu
+		}
+	}
+	return sum, nil
+}
+
 // versions names the servers.
 func (b *bench) versions() string {
 	return fmt.Sprintf("Targets: %s with 2 workers; unbound %s with 2 threads.\n\n",

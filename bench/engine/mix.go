@@ -50,14 +50,24 @@ func runMix(b *bench) error {
 		return err
 	}
 	b.progress("measuring for %v", b.span)
-	r, err := b.sonde(childOptions{config: file, warmup: 5 * time.Second, span: b.span, profile: b.name}, nil, nil)
+	var before time.Duration
+	r, err := b.sonde(childOptions{config: file, warmup: 5 * time.Second, span: b.span, profile: b.name}, nil, func() (err error) {
+		before, err = l.cpu()
+		return err
+	})
 	if err != nil {
 		return err
 	}
+	after, err := l.cpu()
+	if err != nil {
+		return err
+	}
+	cores := func(d time.Duration) float64 { return d.Seconds() / r.Window.Seconds() }
 	fmt.Fprintf(b.out, "%s\n", r.groups())
 	all := r.Groups[""]
-	fmt.Fprintf(b.out, "%d checks, %.0f runs/s, %s of CPU per probe: %.2f cores of sonde; the machine was busy with %.2f of its cores. Missed by the engine's count: %d. Stalls: %d.\n\n",
-		r.Checks, float64(all.Results)/r.Window.Seconds(), micros(r.perProbe()), r.CPU.Seconds()/r.Window.Seconds(), r.Busy.Seconds()/r.Window.Seconds(), r.Missed, r.Stalls)
+	fmt.Fprintf(b.out, "%d checks, %.0f runs/s, %s of CPU per probe: %.2f cores for sonde, %.2f for the targets, %.2f for whatever else ran. Missed by the engine's count: %d. Stalls: %d.\n\n",
+		r.Checks, float64(all.Results)/r.Window.Seconds(), micros(r.perProbe()), cores(r.CPU), cores(after-before), cores(r.Busy-r.CPU-(after-before)), r.Missed, r.Stalls)
+	defer b.showProfile(b.name)
 	if b.name == "peak" {
 		fmt.Fprintf(b.out, "Goal: none missed: %s.\n\n", verdict(r.Missed == 0))
 		return nil

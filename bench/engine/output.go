@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -20,6 +21,25 @@ func machine() string {
 	first, _, _ := strings.Cut(string(load), " ")
 	return fmt.Sprintf("%s, %d cores (%s), Linux %s, %s, load average before: %s",
 		time.Now().UTC().Format("2006-01-02 15:04 UTC"), runtime.NumCPU(), cpu, strings.TrimSpace(string(kernel)), runtime.Version(), first)
+}
+
+// showProfile shows the heaviest functions of a CPU profile of sonde, when
+// profiles are made.
+func (b *bench) showProfile(name string) {
+	if b.profile == "" {
+		return
+	}
+	file := filepath.Join(b.profile, name+".pprof")
+	if _, err := os.Stat(file); err != nil {
+		return
+	}
+	out, _, err := b.complete("go", "tool", "pprof", "-top", "-nodecount=15", file)
+	if err != nil {
+		b.progress("%v", err)
+		return
+	}
+	_, top, _ := strings.Cut(out, "Duration:")
+	fmt.Fprintf(b.out, "Profile %s:\n\n```\nDuration:%s```\n\n", name, top)
 }
 
 // field returns the value of the first "key : value" line of a file, or "".

@@ -23,12 +23,12 @@ const slower = 4
 // wrk measures HTTP as fast as it can, over connections that it keeps or, with
 // close, over one for each request.
 func (b *bench) wrk(url string, fresh bool, goal float64) *side {
-	argv := []string{"wrk", "-t", "1", "-c", "8", "-d", strconv.Itoa(max(int(b.span.Seconds()), 1))}
+	argv := []string{"wrk", "-t", "1", "-c", strconv.Itoa(workers), "-d", strconv.Itoa(max(int(b.span.Seconds()), 1))}
 	if fresh {
 		argv = append(argv, "-H", "Connection: close")
 	}
 	argv = append(argv, url)
-	s := &side{name: "wrk", missing: needs("wrk"), goal: goal, command: strings.Join(argv, " ")}
+	s := &side{name: "wrk", missing: needs("wrk"), unpaced: true, goal: goal, command: strings.Join(argv, " ")}
 	if s.missing == "" {
 		s.version = b.version("wrk", "-v")
 	}
@@ -44,8 +44,8 @@ func (b *bench) dnsperf(l *lab) *side {
 	for i := range 1000 {
 		fmt.Fprintf(&text, "host%d.bench.test A\n", i)
 	}
-	argv := []string{"dnsperf", "-s", "127.0.0.1", "-p", strconv.Itoa(l.dnsPort), "-d", queries, "-l", strconv.Itoa(max(int(b.span.Seconds()), 1)), "-c", "8"}
-	s := &side{name: "dnsperf", missing: needs("dnsperf"), command: strings.Join(argv, " ")}
+	argv := []string{"dnsperf", "-s", "127.0.0.1", "-p", strconv.Itoa(l.dnsPort), "-d", queries, "-l", strconv.Itoa(max(int(b.span.Seconds()), 1)), "-c", strconv.Itoa(workers)}
+	s := &side{name: "dnsperf", missing: needs("dnsperf"), unpaced: true, command: strings.Join(argv, " ")}
 	if err := write(queries, text.String()); err != nil {
 		s.missing = err.Error()
 	}
@@ -199,7 +199,7 @@ func (b *bench) gatus(l *lab) *side {
 // of answering them is in its CPU time, as it is when Prometheus asks.
 func (b *bench) blackbox(l *lab) *side {
 	const program = "prometheus-blackbox-exporter"
-	s := &side{name: "blackbox_exporter", missing: needs(program)}
+	s := &side{name: "blackbox_exporter", missing: needs(program), unpaced: true}
 	if s.missing != "" {
 		return s
 	}
@@ -212,7 +212,7 @@ func (b *bench) blackbox(l *lab) *side {
 		s.missing = err.Error()
 	}
 	argv := []string{program, "--config.file", file, "--web.listen-address", local(port), "--log.level", "error"}
-	s.version, s.command = b.version(program, "--version"), strings.Join(argv, " ")+" (4 clients, unpaced)"
+	s.version, s.command = b.version(program, "--version"), strings.Join(argv, " ")+" (4 clients)"
 	s.measure = func() (m measure, err error) {
 		p, err := b.launch(nil, argv...)
 		if err != nil {

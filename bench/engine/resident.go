@@ -40,6 +40,7 @@ func runResident(b *bench) error {
 	t.row("runs of each second, least to most", spread(r.Seconds), fmt.Sprintf("about %.0f", million/interval.Seconds()))
 	t.row("CPU per probe", micros(r.perProbe()), "")
 	fmt.Fprintf(b.out, "http checks over fresh connections at an interval of %v, all from one `each: {ip: {file: ...}}`.\n\n%s\n%s\n%s\n", interval, t, r.groups(), r.course())
+	b.showProfile(b.name)
 	return nil
 }
 
@@ -60,11 +61,10 @@ func runLinear(b *bench) error {
 	}
 	defer l.close()
 	sizes := []int{1_000, 10_000, 100_000, million}
-	sides, late := make([]*side, len(sizes)), make([]time.Duration, len(sizes))
-	rss := make([]int64, len(sizes))
+	sides, last := make([]*side, len(sizes)), make([]*Report, len(sizes))
 	for i, n := range sizes {
 		interval := time.Duration(n) * time.Second / time.Duration(b.rate)
-		file, err := b.checks(fmt.Sprint("linear", n), group{name: "tcp", count: n, block: 64, interval: interval.Round(time.Millisecond), timeout: time.Second, probe: l.tcp()})
+		file, err := b.checks(fmt.Sprint("linear", n), group{name: "tcp", count: n, block: 64, interval: max(interval.Round(time.Millisecond), time.Second), timeout: time.Second, probe: l.tcp()})
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func runLinear(b *bench) error {
 			if err != nil {
 				return measure{}, err
 			}
-			late[i], rss[i] = r.Groups[""].LateP99, r.Samples[len(r.Samples)-1].RSS
+			last[i] = r
 			return r.measure(), nil
 		}}
 	}
@@ -88,12 +88,17 @@ func runLinear(b *bench) error {
 		}
 	}
 	t := new(table)
-	t.row("checks", "CPU per probe", "to 1,000 checks", "probes/s", "failed", "late p99", "RSS")
+	t.row("checks", "CPU per probe", "to 1,000 checks", "probes/s", "failed", "late p99", "load", "load per check", "RSS")
 	for i, s := range sides {
+		r := last[i]
 		t.row(s.name, micros(s.median()), fmt.Sprintf("%.2f", float64(s.median())/float64(max(sides[0].median(), 1))),
-			fmt.Sprint(s.pace()), fmt.Sprint(s.failures()), millis(late[i]), mebibytes(rss[i]))
+			fmt.Sprint(s.pace()), fmt.Sprint(s.failures()), millis(r.Groups[""].LateP99),
+			r.Load.Round(time.Millisecond).String(), micros(r.Load/time.Duration(r.Checks)), mebibytes(r.Samples[len(r.Samples)-1].RSS))
 	}
 	fmt.Fprintf(b.out, "tcp checks; the interval grows with their number, so that the rate stays.\n\n%s\n", strings.TrimRight(t.String(), "\n"))
 	fmt.Fprintln(b.out)
+	for _, n := range sizes {
+		b.showProfile(fmt.Sprint("linear-", n))
+	}
 	return nil
 }
