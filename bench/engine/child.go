@@ -39,6 +39,8 @@ type Report struct {
 	Groups   map[string]Group
 	Seconds  []uint64 // results of each second of the window
 	Samples  []Sample
+	Before   Sample // with the checks loaded, before the first run
+	After    Sample // after the last run
 	Problems string // what ended the loop
 }
 
@@ -122,11 +124,14 @@ func child(ctx context.Context, args []string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	// The memory that loading took is told before it is collected.
 	r := &Report{Checks: len(set.Checks), Load: time.Since(began), LoadRSS: memory("VmRSS")}
 	sink := new(recorder)
 	sink.reset()
 	loop := scheduler.NewLoop(scheduler.LoopOptions{Sink: sink, Limits: scheduler.Limits{InFlight: o.inFlight}, Grace: time.Second})
 	loop.Replace(set.Checks)
+	runtime.GC()
+	r.Before = sample(began)
 	ended := make(chan error, 1)
 	go func() { ended <- loop.Run(ctx) }()
 	if err := pause(ctx, o.warmup); err != nil {
@@ -140,6 +145,8 @@ func child(ctx context.Context, args []string, w io.Writer) error {
 	if err := <-ended; err != nil {
 		r.Problems = err.Error()
 	}
+	runtime.GC()
+	r.After = sample(began)
 	return json.NewEncoder(w).Encode(r)
 }
 

@@ -30,15 +30,15 @@ func runCPU(b *bench) error {
 	dns := strings.Replace(l.dns(), "server: '${each.ip}", "server: '127.0.0.1", 1)
 	for _, c := range []*contest{
 		{title: "http fresh", sides: append(b.sondeSides("http-fresh", l.fresh(), 16, b.rate),
-			b.cloudprober(l, "fresh", 0.27), b.wrk("http://"+plain+"/", true, 1.7),
+			b.cloudprober(l, "fresh", 0.27), b.wrk("http://"+plain+"/", true, 1, 1.7), b.wrk("http://"+plain+"/", true, workers, 1.7),
 			b.goSide("Go, own dial + http.ReadResponse", "own", plain, "", 0), b.goSide("Go net/http, fresh", "fresh", plain, "", 0),
 			b.blackbox(l), b.gatus(l))},
 		{title: "http reused", sides: append(reused,
-			b.cloudprober(l, "reused", 0.2), b.wrk("http://"+plain+"/", false, 0),
+			b.cloudprober(l, "reused", 0.2), b.wrk("http://"+plain+"/", false, 1, 0), b.wrk("http://"+plain+"/", false, workers, 0),
 			b.goSide("Go net/http, keep-alive", "keepalive", plain, "", 0))},
 		{title: "https fresh", note: "ECDSA P-256, TLS 1.3. wrk verifies no certificate.", sides: append(
 			b.sondeSides("https-fresh", l.https(), 18, max(b.rate/tlsSlower, 1)),
-			b.cloudprober(l, "https", 0.5), b.wrk("https://"+secure+"/", true, 0),
+			b.cloudprober(l, "https", 0.5), b.wrk("https://"+secure+"/", true, workers, 0),
 			b.goSide("Go net/http, fresh", "https", secure, l.ca, 0))},
 		{title: "tcp connect", sides: append(b.sondeSides("tcp", l.tcp(), 19, b.rate),
 			b.goSide("Go net.Dial + Close", "dial", plain, "", 1.2))},

@@ -72,7 +72,7 @@ func runMix(b *bench) error {
 		fmt.Fprintf(b.out, "Goal: none missed: %s.\n\n", verdict(r.Missed == 0))
 		return nil
 	}
-	fmt.Fprintf(b.out, "Goal: p99 of lateness under 10 ms: %s.\n\n%s\n", verdict(all.LateP99 < 10*time.Millisecond), r.course())
+	fmt.Fprintf(b.out, "Goal: p99 of lateness under 10 ms: %s.\n\n%s\n%s\n", verdict(all.LateP99 < 10*time.Millisecond), r.course(), r.drift())
 	return nil
 }
 
@@ -101,6 +101,37 @@ func reasons(all map[string]uint64) string {
 		text += fmt.Sprintf("%s %d", code, all[code])
 	}
 	return text
+}
+
+// drift compares the first third of the window with the last, and the process
+// before the first run with itself after the last.
+func (r *Report) drift() *table {
+	t := new(table)
+	t.row("", "CPU", "RSS", "heap", "goroutines", "descriptors")
+	if third := (len(r.Samples) - 1) / 3; third > 0 {
+		first, last := r.Samples[:third+1], r.Samples[len(r.Samples)-third-1:]
+		t.row(append([]string{"mean of the first third"}, mean(first)...)...)
+		t.row(append([]string{"mean of the last third"}, mean(last)...)...)
+	}
+	t.row(r.Before.row("before the first run")...)
+	t.row(r.After.row("after the last run")...)
+	return t
+}
+
+func (s Sample) row(name string) []string {
+	return []string{name, "", mebibytes(s.RSS), mebibytes(s.Heap), fmt.Sprint(s.Goroutines), fmt.Sprint(s.FDs)}
+}
+
+// mean returns the cells of some samples in a row.
+func mean(samples []Sample) []string {
+	first, last := samples[0], samples[len(samples)-1]
+	var rss, heap, goroutines, fds int64
+	for _, s := range samples[1:] {
+		rss, heap, goroutines, fds = rss+s.RSS, heap+s.Heap, goroutines+int64(s.Goroutines), fds+int64(s.FDs)
+	}
+	n := int64(len(samples) - 1)
+	cores := (last.CPU - first.CPU).Seconds() / (last.At - first.At).Seconds()
+	return []string{fmt.Sprintf("%.2f cores", cores), mebibytes(rss / n), mebibytes(heap / n), fmt.Sprint(goroutines / n), fmt.Sprint(fds / n)}
 }
 
 // course shows how the process fared over time.

@@ -20,15 +20,16 @@ import (
 // machine at the whole rate.
 const slower = 4
 
-// wrk measures HTTP as fast as it can, over connections that it keeps or, with
-// close, over one for each request.
-func (b *bench) wrk(url string, fresh bool, goal float64) *side {
-	argv := []string{"wrk", "-t", "1", "-c", strconv.Itoa(workers), "-d", strconv.Itoa(max(int(b.span.Seconds()), 1))}
+// wrk measures HTTP as fast as it can, over connections that it keeps or, when
+// fresh, over one for each request. With one at a time it sleeps and wakes up
+// for each request, with more it hardly ever sleeps.
+func (b *bench) wrk(url string, fresh bool, connections int, goal float64) *side {
+	argv := []string{"wrk", "-t", "1", "-c", strconv.Itoa(connections), "-d", strconv.Itoa(max(int(b.span.Seconds()), 1))}
 	if fresh {
 		argv = append(argv, "-H", "Connection: close")
 	}
 	argv = append(argv, url)
-	s := &side{name: "wrk", missing: needs("wrk"), unpaced: true, goal: goal, command: strings.Join(argv, " ")}
+	s := &side{name: fmt.Sprintf("wrk, %d at once", connections), missing: needs("wrk"), unpaced: true, goal: goal, command: strings.Join(argv, " ")}
 	if s.missing == "" {
 		s.version = b.version("wrk", "-v")
 	}
