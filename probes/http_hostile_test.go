@@ -24,11 +24,7 @@ const okHead = "HTTP/1.1 200 OK\r\n"
 // hang and ended by its deadline, not by itself.
 func wantInTime(t *testing.T, target string, code check.Code, part string, change func(*httpOptions)) check.Observation {
 	t.Helper()
-	start := time.Now()
-	o := observeHTTP(t, target, brief, change)
-	if took := time.Since(start); took > hung {
-		t.Errorf("took %v with a timeout of %v", took, brief)
-	}
+	o := promptly(t, buildHTTP(t, target, change).Probe)
 	wantFailure(t, o, code, part)
 	return o
 }
