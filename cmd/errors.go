@@ -25,7 +25,7 @@ func usagef(hint, format string, args ...any) error {
 // place that words a fatal error.
 func (a *App) explain(err error) {
 	var said status
-	if err == nil || errors.As(err, &said) {
+	if err == nil || errors.As(err, &said) || unread(err) {
 		return
 	}
 	a.fail(err, exitCode(err))
@@ -121,21 +121,17 @@ func hintOf(err error) string {
 	return ""
 }
 
-// wantsJSON reports whether a report in JSON was asked for. It looks at the
-// bare arguments, because the mistake may be in the flags themselves.
+// wantsJSON reports whether standard output is to be JSON, so that what goes
+// to standard error is, too. It looks at the bare arguments, because the
+// mistake may be in the flags themselves.
 func (a *App) wantsJSON() bool {
-	value := func(i int) string {
-		if v, ok := strings.CutPrefix(a.Args[i], "--report="); ok {
-			return v
+	for i, arg := range a.Args {
+		value, ok := strings.CutPrefix(arg, "--report=")
+		if !ok && i > 0 && a.Args[i-1] == "--report" {
+			value = arg
 		}
-		if i > 0 && a.Args[i-1] == "--report" {
-			return a.Args[i]
-		}
-		return ""
-	}
-	for i := range a.Args {
-		format, _, _ := strings.Cut(value(i), "=")
-		if format == "json" || format == "ndjson" {
+		switch strings.TrimSuffix(value, "=-") {
+		case "json", "ndjson":
 			return true
 		}
 	}

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/report"
@@ -33,7 +33,7 @@ func parseReports(values []string, fallback report.Format) ([]destination, error
 		if hasPath && path == "" {
 			return nil, usagef("for example: --report "+name+"=out.txt", "--report %s: the path is missing", value)
 		}
-		if path == "-" {
+		if path == "-" || path == "/dev/stdout" {
 			path = ""
 		}
 		key := path
@@ -123,6 +123,11 @@ func (all outputs) put(r check.Result) {
 	}
 }
 
+// unread reports whether there is one report, and its reader went away.
+func (all outputs) unread() bool {
+	return len(all) == 1 && all[0].file == nil && unread(all[0].err)
+}
+
 // finish completes all reports and returns their errors. A reader that went
 // away (`| head`) is no error.
 func (all outputs) finish() []error {
@@ -138,19 +143,25 @@ func (all outputs) finish() []error {
 		default:
 			o.file.discard()
 		}
-		if o.err != nil && !errors.Is(o.err, syscall.EPIPE) {
+		if o.err != nil && !unread(o.err) {
 			errs = append(errs, o.describe())
 		}
 	}
 	return errs
 }
 
+// describe says which report is lost and why, by the names that the user
+// knows: not that of a temporary file.
 func (o *output) describe() error {
-	where := o.path
+	where, cause := o.path, o.err
 	if where == "" {
 		where = "standard output"
 	}
-	return fmt.Errorf("%s: %w", where, o.err)
+	var path *fs.PathError
+	if errors.As(cause, &path) {
+		cause = path.Err
+	}
+	return fmt.Errorf("cannot write the %s report to %s: %w", o.format.Name, where, cause)
 }
 
 // discard drops what was opened.

@@ -1,9 +1,11 @@
 package cmd
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const rootLong = `sonde checks whether things are up, how fast they are, and why they are not.
@@ -11,6 +13,7 @@ const rootLong = `sonde checks whether things are up, how fast they are, and why
   sonde check https://example.com                 look at one thing now
   sonde run checks.yaml                           all checks of a file, once
   sonde run checks.yaml --report json             the same for a machine
+  sonde serve checks.yaml                         all of them again and again, with metrics
   sonde demo                                      see all of it without the network
 
 Exit codes: 0 all up, 1 some down, 2 usage or configuration error, 3 none down
@@ -21,7 +24,7 @@ deadline ran out, 130 interrupted.`
 // one file and one line here.
 func commands() []func(*App) *cobra.Command {
 	return []func(*App) *cobra.Command{
-		newCheck, newRun, newValidate, newKinds, newSchema, newDemo, newPlayground, newVersion,
+		newCheck, newRun, newServe, newValidate, newKinds, newSchema, newDemo, newPlayground, newVersion,
 	}
 }
 
@@ -48,12 +51,12 @@ func newRoot(a *App) *cobra.Command {
 			return status(ExitUsage)
 		},
 	}
+	root.Version = a.Build.Version
+	root.SetVersionTemplate("sonde {{.Version}}\n")
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("'"+c.CommandPath()+" --help' lists the flags", "%s", err)
-	})
+	root.SetFlagErrorFunc(flagError)
 	cobra.EnableCommandSorting = false
 	for _, build := range commands() {
 		root.AddCommand(build(a))
@@ -61,6 +64,18 @@ func newRoot(a *App) *cobra.Command {
 	root.InitDefaultCompletionCmd(a.Args...)
 	strictCompletion(root)
 	return root
+}
+
+// flagError words a mistake in the flags.
+func flagError(c *cobra.Command, err error) error {
+	hint := "'" + c.CommandPath() + " --help' lists the flags"
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && c.Name() == "check" {
+		if instead := insteadOfCurl(unknown.GetSpecifiedName()); instead != "" {
+			hint = instead
+		}
+	}
+	return usagef(hint, "%s", err)
 }
 
 // strictCompletion makes `completion` without one of its shells a mistake; it
@@ -77,7 +92,7 @@ func strictCompletion(root *cobra.Command) {
 }
 
 func unknownCommand(root *cobra.Command, args []string) error {
-	name := args[0]
+	name := withoutUser(args[0])
 	hint := "'sonde --help' lists the commands"
 	if similar := root.SuggestionsFor(name); len(similar) > 0 {
 		hint = "did you mean 'sonde " + similar[0] + "'?"
@@ -90,6 +105,15 @@ func unknownCommand(root *cobra.Command, args []string) error {
 		hint = "did you mean 'sonde " + verb + " " + name + "'?"
 	}
 	return usagef(hint, "there is no command %q", name)
+}
+
+// withoutUser drops a URL's user and password, which messages must not show.
+func withoutUser(name string) string {
+	scheme, rest, ok := strings.Cut(name, "://")
+	if !ok {
+		return name
+	}
+	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
 }
 
 // atLeast demands n arguments, called what in the message.

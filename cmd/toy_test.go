@@ -26,7 +26,7 @@ func toyKind() check.Kind {
 }
 
 type toyOptions struct {
-	Does  string   `yaml:"does" enum:"up,down,unknown,flaky,hang,stick" doc:"how it ends; hang waits to be stopped, stick does not even stop then"`
+	Does  string   `yaml:"does" enum:"up,down,unknown,flaky,hang" doc:"how it ends; hang waits to be stopped"`
 	Value int      `yaml:"value" doc:"the fact value"`
 	Note  string   `yaml:"note" doc:"the fact note"`
 	Knock string   `yaml:"knock" doc:"host:port to connect to when it begins"`
@@ -89,8 +89,6 @@ func (t *toy) Observe(ctx context.Context) check.Observation {
 		} else {
 			fail(check.LocalShutdown, "interrupted")
 		}
-	case "stick":
-		select {}
 	}
 	return o
 }

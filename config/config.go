@@ -47,6 +47,9 @@ type Loader struct {
 	// built, so a check that is left out may have unset variables and missing
 	// files.
 	Filter func(id, name string, tags []string) bool
+	// Modules keeps the templates that have a kind, which holds on to the
+	// text of the files.
+	Modules bool
 }
 
 // Set is what was loaded.
@@ -56,6 +59,7 @@ type Set struct {
 	Files    []string       // those read, in order
 	Total    int            // enabled checks, before the Filter
 	Disabled int            // checks with enabled: false
+	Modules  []*Module      // when the Loader keeps them, by file and name
 }
 
 // Load reads files, directories and, for "-", standard input. Bad input gives

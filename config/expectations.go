@@ -179,6 +179,7 @@ func (s *shared) addDefaults(k *kind, defaults []check.Default) error {
 			all = append(all, check.Expectation{Text: d.Expect, Test: test, WhenSeen: d.WhenSeen || expectsError})
 		}
 	}
-	s.defaults, s.all = defaults, append(all, s.user...)
+	all = append(all, s.user...)
+	s.defaults, s.all = defaults, all
 	return nil
 }

@@ -83,6 +83,9 @@ func (f *file) load() {
 	f.version(root)
 	f.loadDefaults(lookup(root, "defaults"))
 	f.loadTemplates(lookup(root, "templates"))
+	if f.in.Modules {
+		f.modules()
+	}
 	f.loadChecks(root)
 }
 

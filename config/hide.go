@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -25,47 +26,118 @@ func isSecretKey(key string) bool {
 	return false
 }
 
-// literalSecrets returns the mask of the secrets that stand in the file itself:
-// the values of secret keys and passwords in URLs. It is nil while the file has
-// not been parsed.
-func (s *source) literalSecrets() *check.Mask {
-	if !s.masked && s.root != nil {
-		s.masked = true
-		var found []string
-		seen := make(map[*yaml.Node]bool)
-		s.collect(s.root, false, seen, func(text string) {
-			if len(text) >= minLiteral && text != "true" && text != "false" && text != "null" {
-				found = append(found, text)
-			}
-		})
-		s.mask = check.NewMask(found...)
-	}
-	return s.mask
+// secrets are the secrets that stand in a file itself: the values of secret
+// keys and passwords in URLs.
+type secrets struct {
+	mask *check.Mask
+	// ranges are lines where a secret is written in a way that the mask does
+	// not find: with escapes, over several lines, or very short.
+	ranges []lineRange
 }
 
-func (s *source) collect(n *yaml.Node, hidden bool, seen map[*yaml.Node]bool, found func(string)) {
-	if n.Anchor != "" && seen[n] {
-		return
+type lineRange struct{ from, to int }
+
+// hide returns a line as it may be shown, "" when nothing of it may.
+func (s *secrets) hide(n int, text string) string {
+	if s == nil { // not parsed
+		return hideLine(text)
 	}
-	seen[n] = n.Anchor != ""
+	for _, r := range s.ranges {
+		if n > r.from && n <= r.to {
+			return ""
+		}
+		if n == r.from {
+			text = hideLine(text)
+		}
+	}
+	return s.mask.String(text)
+}
+
+// literalSecrets finds the file's secrets. It is nil while the file has not
+// been parsed.
+func (s *source) literalSecrets() *secrets {
+	if s.secrets == nil && s.root != nil {
+		f := secretFinder{src: s, seen: make(map[*yaml.Node]bool)}
+		f.walk(s.root, false)
+		f.close(math.MaxInt)
+		s.secrets = &secrets{mask: check.NewMask(f.found...), ranges: f.ranges}
+	}
+	return s.secrets
+}
+
+// hideIn hides the file's secrets in a message.
+func (s *source) hideIn(message string) string {
+	if found := s.literalSecrets(); found != nil {
+		return found.mask.String(message)
+	}
+	return message
+}
+
+type secretFinder struct {
+	src    *source
+	seen   map[*yaml.Node]bool // anchored nodes
+	found  []string
+	ranges []lineRange
+	open   int // the line where a range begins, 0 for none
+}
+
+func (f *secretFinder) walk(n *yaml.Node, hidden bool) {
+	if n.Anchor != "" {
+		if f.seen[n] {
+			return
+		}
+		f.seen[n] = true
+	}
+	f.close(n.Line)
 	switch n.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
+			f.close(n.Content[i].Line)
 			key := n.Content[i].Value
-			s.collect(n.Content[i+1], hidden || s.secretKeys[key] || isSecretKey(key), seen, found)
+			f.walk(n.Content[i+1], hidden || f.src.secretKeys[key] || isSecretKey(key))
 		}
 	case yaml.ScalarNode:
-		if hidden {
-			secretText(n.Value, found)
-		}
-		if password := urlPassword(n.Value); password != "" {
-			secretText(password, found)
-		}
+		f.scalar(n, hidden)
 	default:
 		for _, c := range n.Content {
-			s.collect(c, hidden, seen, found)
+			f.walk(c, hidden)
 		}
 	}
+}
+
+// close ends an open range at the line of the node that follows.
+func (f *secretFinder) close(line int) {
+	if f.open > 0 && line >= f.open {
+		f.ranges = append(f.ranges, lineRange{f.open, line})
+		f.open = 0
+	}
+}
+
+func (f *secretFinder) scalar(n *yaml.Node, hidden bool) {
+	add := func(text string) {
+		if text == "" || text == "true" || text == "false" || text == "null" {
+			return
+		}
+		if len(text) >= minLiteral {
+			f.found = append(f.found, text)
+		}
+		if len(text) < minLiteral || !f.verbatim(n) {
+			f.open = n.Line
+		}
+	}
+	if hidden {
+		secretText(n.Value, add)
+	}
+	if password := urlPassword(n.Value); password != "" {
+		secretText(password, add)
+	}
+}
+
+// verbatim reports whether the value stands in the file as it is, so that the
+// mask finds it. Very long lines are never shown.
+func (f *secretFinder) verbatim(n *yaml.Node) bool {
+	line := f.src.line(n.Line)
+	return n.Style&yaml.LiteralStyle != 0 || len(line) > maxLine || strings.Contains(line, n.Value)
 }
 
 // secretText passes on what is secret of a value: not the scheme of an

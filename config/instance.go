@@ -29,6 +29,7 @@ type maker struct {
 	files  map[string]string
 	bad    int
 	shared shared
+	target string // of a module's check; empty in a file
 }
 
 // check makes the checks of one item under checks.
@@ -185,7 +186,11 @@ func (m *maker) decode(d *decoder, part any) {
 // unless the options cannot even be read.
 func (m *maker) complete(c *check.Check, d *decoder) bool {
 	options := m.kind.New()
+	if !m.aim(d, options) { // before, so that nothing required is missing
+		return false
+	}
 	d.value(m.block, reflect.ValueOf(options), &field{name: m.kind.Name})
+	m.aim(d, options) // and again, because the target wins
 	readable := !d.failed
 	b := newSpec().body
 	m.decode(d, &b)

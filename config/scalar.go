@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/internal/spelling"
 )
 
 // isPlainType reports whether values of the type stand in the file without
@@ -29,12 +30,12 @@ func isPlainType(t reflect.Type) bool {
 
 // wanted names what a type is written as.
 func wanted(t reflect.Type) string {
-	switch {
-	case t == durationType:
+	switch t {
+	case durationType:
 		return "a duration such as 300ms, 5s or 14d"
-	case t == sizeType:
+	case sizeType:
 		return "a size such as 64KiB or 10MB"
-	case t == regexpType:
+	case regexpType:
 		return "a regular expression"
 	}
 	switch t.Kind() {
@@ -119,7 +120,7 @@ func setString(v reflect.Value, text, shown string, f *field) (message, hint str
 }
 
 func didYouMean(wrong string, known []string) string {
-	if best := nearest(wrong, known); best != "" {
+	if best := spelling.Nearest(wrong, known); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return ""

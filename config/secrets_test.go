@@ -140,6 +140,9 @@ func TestErrorsShowNoSecret(t *testing.T) {
 		"version: 1\nchecks:\n  - name: a\n    web: {url: http://u:" + canary + "@x, a: b: c",
 		"version: 1\nchecks:\n  - name: a\n    web:\n      headers:\n        Authorization: Bearer " + canary + ": x\n",
 		"version: 1\nchecks:\n  - name: a\n    web:\n      password: |\n        " + canary + "${MISSING}\n",
+		"version: 1\nchecks:\n  - name: a\n    web: {password: \"CANARY\\x30123\", hopps: 1}",
+		"version: 1\nchecks:\n  - name: a\n    web: {password: 'x\n     " + canary + "\n     " + canary + "', hopps: 1}",
+		"version: 1\nchecks:\n  - name: a\n    web:\n      password: >-\n        " + canary + "\n        " + canary + "\n      hopps: 1\n",
 		"version: 1\nchecks:\n  - name: a\n    web: {url: '${CANARY}', hops: '${CANARY}', method: '${CANARY}', match: '(${CANARY}', pause: '${CANARY}', limit: '${CANARY}'}",
 		"version: 1\nchecks:\n  - name: a\n    expect: '${CANARY} =='\n    interval: '${CANARY}'\n    enabled: true\n    web: {url: 'http://x.test'}",
 		"version: 1\nchecks:\n  - name: a\n    enabled: '${CANARY}'\n    web: {url: 'http://x.test'}",
@@ -152,6 +155,13 @@ func TestErrorsShowNoSecret(t *testing.T) {
 		if strings.Contains(all.Error(), canary) {
 			t.Errorf("the errors of\n%s\nshow a secret:\n%v", text, all)
 		}
+	}
+}
+
+func TestShortSecretIsHiddenOnItsLine(t *testing.T) {
+	all := loadErrors(t, testLoader(nil), "version: 1\nchecks:\n  - name: a\n    web: {url: x, hopps: 1, password: q7}\n")
+	if strings.Contains(all.Error(), "q7") || !strings.Contains(all.Error(), "hopps: 1, password: ***") {
+		t.Errorf("got\n%v", all)
 	}
 }
 

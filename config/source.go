@@ -11,8 +11,6 @@ import (
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
-
-	"github.com/sonde-cli/sonde/check"
 )
 
 // maxFile is the largest file of checks that is read, in bytes.
@@ -34,8 +32,7 @@ type source struct {
 
 	mergeKeys  bool            // it has keys << that were left out
 	secretKeys map[string]bool // keys of options that are tagged secret
-	mask       *check.Mask     // of the literal secrets in it, made when first needed
-	masked     bool
+	secrets    *secrets        // found when first needed
 }
 
 // expandPaths turns directories into the files in them: *.yaml and *.yml, not
@@ -152,9 +149,8 @@ func (s *source) line(n int) string {
 
 // problem makes a Problem at a place, with secrets hidden.
 func (s *source) problem(line, column int, message, hint string) Problem {
-	m := s.literalSecrets()
 	return Problem{File: s.name, Line: line, Column: column,
-		Message: m.String(message), Hint: m.String(hint), Excerpt: s.excerpt(line, column)}
+		Message: s.hideIn(message), Hint: s.hideIn(hint), Excerpt: s.excerpt(line, column)}
 }
 
 // excerpt shows a line with a caret under the column.
@@ -165,9 +161,12 @@ func (s *source) excerpt(line, column int) string {
 	}
 	runes := []rune(text)
 	before := string(runes[:min(max(column-1, 0), len(runes))])
-	shown := []rune(printable(hideLine(s.literalSecrets().String(text))))
+	shown := []rune(printable(s.literalSecrets().hide(line, text)))
+	if len(shown) == 0 {
+		return ""
+	}
 	// A secret before the caret changes how far to the right the caret stands.
-	at := min(utf8.RuneCountInString(hideLine(s.literalSecrets().String(before))), len(shown))
+	at := min(utf8.RuneCountInString(s.literalSecrets().hide(line, before)), len(shown))
 	const width = 100
 	if len(shown) > width {
 		from := max(0, min(at-width/2, len(shown)-width))

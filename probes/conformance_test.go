@@ -209,7 +209,7 @@ func TestConformBlackHole(t *testing.T) {
 		}
 		t.Parallel()
 		plan := built(t, k, row, newBlackHole(t).addr)
-		o := promptly(t, plan.Probe)
+		o := promptly(t, plan.Probe, brief)
 		if o.Failure.Code.Local() {
 			t.Errorf("our own fault: %v", o.Failure)
 		}

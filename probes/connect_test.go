@@ -200,6 +200,16 @@ func TestDialReason(t *testing.T) {
 	}
 }
 
+// TestA12NoRoute connects to an address that this machine cannot even send to:
+// a link-local one that names no link.
+func TestA12NoRoute(t *testing.T) {
+	t.Parallel()
+	_, reason := begin().connect(timeout(t, patience), &router{}, "fe80::1", "80")
+	if code(reason) != check.LocalRoute {
+		t.Errorf("got %v", reason)
+	}
+}
+
 func TestSourceAddress(t *testing.T) {
 	t.Parallel()
 	seen := make(chan string, 1)

@@ -160,6 +160,9 @@ func (r *dnsRun) exchangeWith(ctx context.Context, host string, port uint16, unt
 // the first that this machine has a route to.
 func (r *dnsRun) overUDP(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
 	addrs, reason := r.resolve(ctx, r.probe.router, host)
+	if reason == nil {
+		addrs, reason = permitted(ctx, addrs)
+	}
 	if reason != nil {
 		return reason
 	}

@@ -131,8 +131,8 @@ func (h *http1) makeRoom() {
 
 // send writes the request: one write for the head and a small body.
 func (h *http1) send(m *httpMessage) error {
-	b := append(h.buf[:0], m.method...)
-	b = append(append(b, ' '), m.target...)
+	b := h.buf[:0] // nothing is read before the request is written
+	b = append(append(append(b, m.method...), ' '), m.target...)
 	b = append(append(b, " HTTP/1.1\r\nHost: "...), m.authority...)
 	for _, f := range m.fields {
 		b = append(append(b, "\r\n"...), f.name...)

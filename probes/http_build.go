@@ -117,10 +117,26 @@ func parseHTTPURL(text string) (*url.URL, error) {
 		host += ":" + port
 	}
 	u.Host, u.Fragment, u.RawFragment = host, "", ""
+	u.RawQuery = escapeQuery(u.RawQuery)
 	if u.Path == "" {
 		u.Path = "/"
 	}
 	return u, nil
+}
+
+// escapeQuery escapes what may not stand in a query (RFC 3986, section 3.4) and
+// leaves everything else as it was written. net/url does so for paths only, and
+// a space would end the request line's target.
+func escapeQuery(query string) string {
+	var b strings.Builder
+	for i := range len(query) {
+		if c := query[i]; c <= ' ' || c > '~' || strings.IndexByte("\"<>", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // badURL words an error of net/url without the URL, which may hold a password.

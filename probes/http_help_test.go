@@ -47,15 +47,15 @@ func squeeze(t *testing.T, coding, text string) string {
 	var err error
 	switch coding {
 	case "gzip":
-		w = gzip.NewWriter(&out)
+		w, err = gzip.NewWriterLevel(&out, gzip.BestSpeed)
 	case "deflate":
 		w = zlib.NewWriter(&out)
 	case "raw":
-		w, err = flate.NewWriter(&out, flate.BestCompression)
+		w, err = flate.NewWriter(&out, flate.BestSpeed)
 	case "br":
-		w = brotli.NewWriterOptions(&out, brotli.WriterOptions{Quality: 5, LGWin: 24})
+		w = brotli.NewWriterOptions(&out, brotli.WriterOptions{Quality: 1, LGWin: 24})
 	case "zstd":
-		w, err = zstd.NewWriter(&out, zstd.WithWindowSize(8<<20), zstd.WithEncoderConcurrency(1), zstd.WithSingleSegment(false))
+		w, err = zstd.NewWriter(&out, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(8<<20), zstd.WithEncoderConcurrency(1), zstd.WithSingleSegment(false))
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -1,8 +1,6 @@
 package probes
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -11,20 +9,21 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
-
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
 )
 
 const okHead = "HTTP/1.1 200 OK\r\n"
 
-// wantInTime observes with a brief timeout and checks that the probe did not
+// limited is the timeout of probes that are to run into it after they have got
+// as far as the case wants, however busy the machine is.
+const limited = 800 * time.Millisecond
+
+// wantInTime observes with a limited timeout and checks that the probe did not
 // hang and ended by its deadline, not by itself.
 func wantInTime(t *testing.T, target string, code check.Code, part string, change func(*httpOptions)) check.Observation {
 	t.Helper()
-	o := promptly(t, buildHTTP(t, target, change).Probe)
+	o := promptly(t, buildHTTP(t, target, change).Probe, limited)
 	wantFailure(t, o, code, part)
 	return o
 }
@@ -163,7 +162,9 @@ func TestC6BodyStalls(t *testing.T) {
 func TestC7Bombs(t *testing.T) {
 	t.Parallel()
 	for _, bomb := range bombs(t) {
-		o := observeHTTP(t, rawSite(t, testnet.Reply(response("Content-Encoding: "+bomb.name, bomb.text))), patience, nil, "body")
+		o := observeHTTP(t, rawSite(t, testnet.Reply(response("Content-Encoding: "+bomb.name, bomb.text))), patience, func(o *httpOptions) {
+			o.MaxBody = 256 << 10
+		}, "body")
 		wantFacts(t, o, check.Facts{"status": 200, "truncated": true, "body": nil})
 	}
 	for _, coding := range []string{"gzip, gzip, gzip", "br, zstd", "zstd, zstd", "compress"} {
@@ -172,10 +173,10 @@ func TestC7Bombs(t *testing.T) {
 	}
 }
 
-// bombs are small bodies that become 64 MiB each.
+// bombs are small bodies that become 4 MiB each.
 func bombs(t *testing.T) []encoded {
 	t.Helper()
-	zeros := strings.Repeat("\x00", 64<<20)
+	zeros := strings.Repeat("\x00", 4<<20)
 	gz := squeeze(t, "gzip", zeros)
 	return []encoded{
 		{"gzip", gz},
@@ -188,14 +189,15 @@ func bombs(t *testing.T) []encoded {
 
 func TestC7LargestBodyInEachCoding(t *testing.T) {
 	t.Parallel()
-	// Not quite max_body, with copies from as far back as possible.
+	// Not quite the limit, with copies from far back.
+	const limit = 256 << 10
 	var text strings.Builder
-	for i := 0; text.Len() < 1<<20-2000; i++ {
-		fmt.Fprintf(&text, "%d,", i%60_000)
+	for i := 0; text.Len() < limit-2000; i++ {
+		fmt.Fprintf(&text, "%d,", i%30_000)
 	}
 	for _, c := range encodings(t, text.String()) {
 		o := observeHTTP(t, rawSite(t, testnet.Reply(response("Content-Encoding: "+c.name, c.text))), patience, func(o *httpOptions) {
-			if largeWindow(c.name) {
+			if o.MaxBody = limit; largeWindow(c.name) {
 				o.MaxBody *= 2
 			}
 		}, "body")
@@ -333,7 +335,7 @@ func TestC23OneDeadlineForAllPhases(t *testing.T) {
 	t.Parallel()
 	// Each step is in time, all together are not.
 	site := httpSite(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		timer := time.NewTimer(brief / 2)
+		timer := time.NewTimer(limited * 2 / 3)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
@@ -366,154 +368,4 @@ func TestHTTPCancelled(t *testing.T) {
 		o := buildHTTP(t, site, func(o *httpOptions) { o.Version = version }).Probe.Observe(ctx)
 		wantFailure(t, o, check.LocalShutdown, "")
 	}
-}
-
-// h2Site speaks HTTP/2 up to the request and then follows the script.
-func h2Site(t *testing.T, script func(*http2.Framer)) string {
-	t.Helper()
-	return rawSite(t, testnet.Frames(script))
-}
-
-func h2(o *httpOptions) { o.Version = "2" }
-
-func TestD1HTTP2Silence(t *testing.T) {
-	t.Parallel()
-	wantInTime(t, rawSite(t, testnet.Silence), check.HTTPHeaderTimeout, "no response in time", h2)
-	wantInTime(t, h2Site(t, func(*http2.Framer) {}), check.HTTPHeaderTimeout, "no response in time", h2)
-}
-
-func TestD2HTTP2Garbage(t *testing.T) {
-	t.Parallel()
-	for _, said := range []string{"SSH-2.0-OpenSSH_9.6\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n", strings.Repeat("\xff", 100), "\x00\x00\x00\x07\x00\x00\x00\x00\x00"} {
-		o := observeHTTP(t, rawSite(t, testnet.Say(said)), patience, h2)
-		wantFailure(t, o, check.HTTPMalformed, "not HTTP/2: ")
-	}
-	noise := rawSite(t, testnet.ReplyForever("", "\xde\xad\xbe\xef"))
-	if o := observeHTTP(t, noise, patience, nil); o.Failure.Code != check.HTTPMalformed {
-		t.Errorf("noise: %v", o.Failure)
-	}
-}
-
-func TestD3HTTP2AnnouncedFrame(t *testing.T) {
-	t.Parallel()
-	header := []byte{0, 0x40, 0, byte(http2.FrameData), 0, 0, 0, 0, 1} // 16 KiB, never sent
-	site := h2Site(t, func(f *http2.Framer) { _ = f.WriteRawFrame(http2.FrameSettings, http2.FlagSettingsAck, 0, nil) })
-	wantInTime(t, site, check.HTTPHeaderTimeout, "no response in time", h2)
-	settings := "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-	wantInTime(t, rawSite(t, testnet.Say(settings+string(header))), check.HTTPHeaderTimeout, "no response in time", h2)
-}
-
-// block encodes header fields, names and values alternating.
-func block(pairs ...string) []byte {
-	var b bytes.Buffer
-	enc := hpack.NewEncoder(&b)
-	for i := 0; i < len(pairs); i += 2 {
-		_ = enc.WriteField(hpack.HeaderField{Name: pairs[i], Value: pairs[i+1]})
-	}
-	return b.Bytes()
-}
-
-func headers(f *http2.Framer, end bool, pairs ...string) {
-	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(pairs...), EndHeaders: true, EndStream: end})
-}
-
-func TestHTTP2Failures(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		script func(*http2.Framer)
-		code   check.Code
-		part   string
-	}{
-		"D4 continuation flood": {func(f *http2.Framer) {
-			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":status", "200")})
-			for err := error(nil); err == nil; {
-				err = f.WriteContinuation(1, false, block("a", strings.Repeat("b", 1000)))
-			}
-		}, check.HTTPHeaderTooLarge, ""},
-		"D4 empty continuations": {func(f *http2.Framer) {
-			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":status", "200")})
-			for err := error(nil); err == nil; {
-				err = f.WriteContinuation(1, false, nil)
-			}
-		}, check.HTTPHeaderTooLarge, "before the response's head"},
-		"D5 HPACK bomb": {func(f *http2.Framer) {
-			b := block(":status", "200", "a", strings.Repeat("b", 3000))
-			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: append(b, bytes.Repeat([]byte{0x80 | 62}, 10_000)...), EndHeaders: true})
-		}, check.HTTPHeaderTooLarge, "64 KiB"},
-		"C3 fields": {func(f *http2.Framer) {
-			headers(f, true, append([]string{":status", "200"}, strings.Split(strings.Repeat("a,b,", 600)+"c,d", ",")...)...)
-		}, check.HTTPHeaderTooLarge, "500 fields"},
-		"C4 interim": {func(f *http2.Framer) {
-			for range 10 {
-				headers(f, false, ":status", "103")
-			}
-		}, check.HTTPMalformed, "interim"},
-		"D6 ping flood": {func(f *http2.Framer) {
-			for err := error(nil); err == nil; {
-				err = f.WritePing(true, [8]byte{})
-			}
-		}, check.HTTPMalformed, "frames that carry nothing"},
-		"D6 empty data": {func(f *http2.Framer) {
-			headers(f, false, ":status", "200")
-			for err := error(nil); err == nil; {
-				err = f.WriteData(1, false, nil)
-			}
-		}, check.HTTPMalformed, "frames that carry nothing"},
-		"D7 reset":  {func(f *http2.Framer) { _ = f.WriteRSTStream(1, http2.ErrCodeRefusedStream) }, check.HTTPStreamReset, "REFUSED_STREAM"},
-		"D7 goaway": {func(f *http2.Framer) { _ = f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, []byte("slow\x1bdown")) }, check.HTTPGoAway, `ENHANCE_YOUR_CALM "slow.down"`},
-		"D7 reset in body": {func(f *http2.Framer) {
-			headers(f, false, ":status", "200")
-			_ = f.WriteData(1, false, []byte("abc"))
-			_ = f.WriteRSTStream(1, http2.ErrCodeInternal)
-		}, check.HTTPStreamReset, "INTERNAL_ERROR"},
-		"push": {func(f *http2.Framer) {
-			_ = f.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, BlockFragment: block(":method", "GET"), EndHeaders: true})
-		}, check.HTTPMalformed, ""},
-		"other stream":    {func(f *http2.Framer) { _ = f.WriteData(3, true, []byte("abc")) }, check.HTTPMalformed, "stream 3"},
-		"data first":      {func(f *http2.Framer) { _ = f.WriteData(1, true, []byte("abc")) }, check.HTTPMalformed, "before the response's head"},
-		"no status":       {func(f *http2.Framer) { headers(f, true, "a", "b") }, check.HTTPMalformed, ""},
-		"bad status":      {func(f *http2.Framer) { headers(f, true, ":status", "9999") }, check.HTTPMalformed, "9999"},
-		"upper-case name": {func(f *http2.Framer) { headers(f, true, ":status", "200", "A", "b") }, check.HTTPMalformed, ""},
-		"short body": {func(f *http2.Framer) {
-			headers(f, false, ":status", "200", "content-length", "5")
-			_ = f.WriteData(1, true, []byte("abc"))
-		}, check.HTTPMalformed, "content-length"},
-		"window": {func(f *http2.Framer) { _ = f.WriteWindowUpdate(0, 1<<31-1) }, check.HTTPMalformed, "window"},
-		"bad HPACK": {func(f *http2.Framer) {
-			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, EndHeaders: true})
-		}, check.HTTPMalformed, "COMPRESSION"},
-		"data too large": {func(f *http2.Framer) { f.AllowIllegalWrites = true; _ = f.WriteData(1, true, make([]byte, 20<<10)) }, check.HTTPMalformed, "larger than 16 KiB"},
-		"bad window frame": {func(f *http2.Framer) {
-			f.AllowIllegalWrites = true
-			_ = f.WriteRawFrame(http2.FrameWindowUpdate, 0, 0, binary.BigEndian.AppendUint32(nil, 0))
-		}, check.HTTPMalformed, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			o := observeHTTP(t, h2Site(t, c.script), patience, h2)
-			wantFailure(t, o, c.code, c.part)
-		})
-	}
-}
-
-func TestHTTP2GracefulGoAway(t *testing.T) {
-	t.Parallel()
-	site := h2Site(t, func(f *http2.Framer) {
-		_ = f.WriteGoAway(1, http2.ErrCodeNo, nil)
-		_ = f.WritePing(false, [8]byte{1})
-		headers(f, false, ":status", "200", "content-type", "text/plain")
-		_ = f.WriteDataPadded(1, false, []byte("hello "), make([]byte, 100))
-		_ = f.WriteData(1, false, []byte("world"))
-		headers(f, true, "trailer", "x")
-	})
-	wantFacts(t, observeHTTP(t, site, patience, h2, "body"), check.Facts{"status": 200, "body": "hello world", "version": "2"})
-}
-
-func TestC6HTTP2BodyStalls(t *testing.T) {
-	t.Parallel()
-	site := h2Site(t, func(f *http2.Framer) {
-		headers(f, false, ":status", "200")
-		_ = f.WriteData(1, false, []byte("hello"))
-	})
-	wantInTime(t, site, check.HTTPBodyTimeout, "5 bytes came", h2)
 }

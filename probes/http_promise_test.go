@@ -71,7 +71,7 @@ func noise(n int) string {
 // holdHeap has many probes in flight that have read all that the server says,
 // and compares the live heap with that before.
 func holdHeap(t *testing.T, handler func(net.Conn), change func(*httpOptions), facts []string) {
-	const probes = 16
+	const probes = 6
 	arrived := make(chan struct{}, probes)
 	site := rawSite(t, func(conn net.Conn) {
 		handler(&marked{Conn: conn, arrived: arrived})
@@ -87,7 +87,7 @@ func holdHeap(t *testing.T, handler func(net.Conn), change func(*httpOptions), f
 		<-arrived
 	}
 	var most uint64
-	for range 20 { // the last bytes may still be on their way
+	for range 5 { // the last bytes may still be on their way
 		most = max(most, liveHeap())
 	}
 	cancel()

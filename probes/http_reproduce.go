@@ -18,6 +18,12 @@ func (p *httpProbe) reproduce(timeout time.Duration) string {
 	p.curlRequest(&c)
 	p.curlConnection(&c)
 	target = p.curlServerName(&c, target)
+	if strings.ContainsAny(target.RequestURI(), "[]{}") {
+		c.add("-g") // they would be patterns to curl
+	}
+	if path := target.EscapedPath(); strings.Contains(path+"/", "/./") || strings.Contains(path+"/", "/../") {
+		c.add("--path-as-is")
+	}
 	c.add(target.String())
 	return c.String()
 }

@@ -94,7 +94,8 @@ func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
 	if err != nil {
 		errs = append(errs, check.OptionErrorf("host", "%w", err))
 	}
-	router, err := o.Route.build()
+	route := &o.Route
+	router, err := route.build()
 	errs = append(errs, err)
 	if target, e := netip.ParseAddr(host); err == nil && e == nil && router.family != 0 && familyOf(target) != router.family {
 		errs = append(errs, check.OptionErrorf("host", "%s is not an IPv%d address, as the other options demand", host, router.family))
@@ -179,6 +180,9 @@ func (p *icmpProbe) Observe(ctx context.Context) check.Observation {
 	deadline, _ := ctx.Deadline()
 	p.explainHow(&j.obs, netip.Addr{}, time.Until(deadline))
 	addrs, why := j.resolve(ctx, p.route, p.host)
+	if why == nil {
+		addrs, why = permitted(ctx, addrs)
+	}
 	if why != nil {
 		return j.fail(why.Code, why.Message)
 	}

@@ -37,10 +37,8 @@ func openFailure(err error, key socketKey) *check.Reason {
 // icmpForbidden is the reason for case F1, with the three ways out.
 func icmpForbidden() *check.Reason {
 	return &check.Reason{Code: check.LocalPermission, Message: "this user may not open an ICMP socket\n" +
-		"hint: one of these helps:\n" +
-		"  sysctl -w net.ipv4.ping_group_range='0 2147483647'   (ICMP for all users)\n" +
-		"  setcap cap_net_raw+ep SONDE-BINARY                   (for whoever runs this binary)\n" +
-		"  run sonde as root, or in a container with --cap-add NET_RAW"}
+		"hint: sysctl -w net.ipv4.ping_group_range='0 2147483647' (allows all users), " +
+		"or setcap cap_net_raw+ep on sonde's binary, or run it as root (a container with CAP_NET_RAW)"}
 }
 
 // sendFailure explains why a packet could not be sent, which says nothing of

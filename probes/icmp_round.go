@@ -92,7 +92,7 @@ func newRound(plan *echoPlan) *echoRound {
 		to: plan.to.WithZone(""), open: plan.count, done: make(chan struct{}),
 		sent: make([]time.Time, plan.count), state: make([]packetState, plan.count),
 	}
-	rand.Read(r.nonce[:]) // it never fails since Go 1.24
+	rand.Read(r.nonce[:]) // never fails since Go 1.24
 	r.rtts = make([]time.Duration, plan.count)
 	for i := range r.rtts {
 		r.rtts[i] = noReply

@@ -83,7 +83,7 @@ func TestPromise1BoundedTime(t *testing.T) {
 		for kind, plan := range plans {
 			t.Run(kind+" "+name, func(t *testing.T) {
 				t.Parallel()
-				if o := promptly(t, plan.Probe); o.Failure.Code.Local() {
+				if o := promptly(t, plan.Probe, brief); o.Failure.Code.Local() {
 					t.Errorf("our own fault: %v", o.Failure)
 				}
 			})

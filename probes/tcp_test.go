@@ -211,6 +211,17 @@ func TestA18DribblingPeerEndsInTime(t *testing.T) {
 	}
 }
 
+func TestA10ZeroWindow(t *testing.T) {
+	t.Parallel()
+	ended := make(chan struct{})
+	host, port := listen(t, func(net.Conn) { <-ended }) // reads nothing
+	defer close(ended)
+	o := observeTCP(t, tcpOptions{Steps: steps(strings.Repeat("x", 32<<20), "")}, host, port, brief)
+	if o.Failure.Code != check.ConnectTimeout || o.Latency > hung {
+		t.Errorf("%v after %v", o.Failure, o.Latency)
+	}
+}
+
 func TestDialogueOverTLS(t *testing.T) {
 	t.Parallel()
 	host, port := listenTLS(t, serverConfig(t, testnet.CertOptions{Names: []string{"127.0.0.1"}}), mail)

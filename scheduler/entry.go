@@ -11,8 +11,7 @@ import (
 // DefaultInterval is that of a check that has none.
 const DefaultInterval = 30 * time.Second
 
-// entry is the state of one resident check. An entry is in one place at a time:
-// in the due heap, in a waiting queue, or running.
+// entry is the state of one resident check. An entry is in one place at a time.
 type entry struct {
 	check *check.Check
 	host  *host // nil when no limits per host apply
@@ -23,12 +22,22 @@ type entry struct {
 	seq      uint64
 	missed   int // slots passed over since the last result
 
+	place    place
 	failing  bool // the last verdict was down
 	suspect  bool // the running run takes a place of the suspects
 	reserved bool // the host's rate has a place for it
 	removed  bool // by Replace
 	held     *host
 }
+
+// place is where an entry is.
+type place uint8
+
+const (
+	nowhere place = iota // new, or dropped after its removal
+	queued               // in the due heap
+	busy                 // running, or waiting to
+)
 
 // host is the destination of checks, for the limits per host.
 type host struct {

@@ -67,8 +67,9 @@ type Loop struct {
 	poke    chan struct{} // wakes the dispatcher
 
 	replacing sync.Mutex
-	byID      map[string]*entry // guarded by replacing
-	hosts     map[string]*host  // guarded by replacing
+	byID      map[string]*entry // guarded by replacing, as are the next two
+	leaving   map[string]*entry // removed while they were busy
+	hosts     map[string]*host
 
 	mu       sync.Mutex
 	ctx      context.Context // of the runs
@@ -220,12 +221,11 @@ func (l *Loop) turn() (time.Duration, bool) {
 		l.stats.Stalls++
 	}
 	for !l.stopping && len(l.due) > 0 && l.due[0].at <= now {
-		e := l.due.pop()
-		if stalled && now-e.due > overdue {
+		if e := l.due.pop(); stalled && now-e.due > overdue {
 			l.pass(e, now)
-			continue
+		} else {
+			l.ripe(e, now)
 		}
-		l.ripe(e, now)
 	}
 	l.wake = now + int64(longSleep)
 	if len(l.due) > 0 {
@@ -237,9 +237,6 @@ func (l *Loop) turn() (time.Duration, bool) {
 
 // pass counts the slot as missed and waits for the next one.
 func (l *Loop) pass(e *entry, now int64) {
-	if e.removed {
-		return
-	}
 	e.missed++
 	l.stats.Missed++
 	e.reserved = false
@@ -252,15 +249,18 @@ func (l *Loop) plan(e *entry, now int64) {
 	before := e.missed
 	e.reschedule(now)
 	l.stats.Missed += uint64(e.missed - before)
-	l.due.push(e.due, e)
+	l.enqueue(e.due, e)
+}
+
+func (l *Loop) enqueue(at int64, e *entry) {
+	e.place = queued
+	l.due.push(at, e)
 }
 
 // ripe starts a run that is due, or lets it wait: for its host, then for a
 // place among all.
 func (l *Loop) ripe(e *entry, now int64) {
-	if e.removed {
-		return
-	}
+	e.place = busy
 	if h := e.host; h != nil {
 		switch limits := l.options.Limits; {
 		case limits.PerHost > 0 && h.inFlight >= limits.PerHost:
@@ -269,7 +269,7 @@ func (l *Loop) ripe(e *entry, now int64) {
 			return
 		case limits.PerHostRate > 0 && !e.reserved && l.reserve(h, now) > now:
 			e.reserved = true
-			l.due.push(h.next, e)
+			l.enqueue(h.next, e)
 			return
 		}
 		h.inFlight++
@@ -301,6 +301,10 @@ func (l *Loop) leaveHost(e *entry, now int64) {
 			return
 		}
 		l.stats.Waiting--
+		if next.removed {
+			next.place = nowhere
+			continue
+		}
 		l.ripe(next, now)
 	}
 }
@@ -383,7 +387,7 @@ func (l *Loop) finish(w *worker, e *entry, failing, exhausted bool) bool {
 		l.stats.Suspects--
 	}
 	l.adapt(now, exhausted)
-	if !e.removed {
+	if e.place = nowhere; !e.removed {
 		l.plan(e, now)
 		if e.due < l.wake {
 			l.nudge()
@@ -423,6 +427,7 @@ func (l *Loop) fill(now int64) {
 		}
 		l.stats.Waiting--
 		if e.removed {
+			e.place = nowhere
 			l.leaveHost(e, now)
 			continue
 		}
