@@ -36,6 +36,7 @@ var ours = map[string][]string{
 	"internal/testnet":    {},
 	"internal/playground": {"internal/testnet"},
 	"internal/manpages":   {"cmd"},
+	"bench/engine":        {"check", "config", "internal/testnet", "probes", "scheduler"},
 	"bench/oneshot":       {},
 }
 
@@ -43,7 +44,7 @@ var ours = map[string][]string{
 var only = map[string][]string{
 	"gopkg.in/yaml.v3":                         {"config"},
 	"github.com/expr-lang/expr":                {"expect"},
-	"github.com/miekg/dns":                     {"probes", "internal/testnet"},
+	"github.com/miekg/dns":                     {"probes", "internal/testnet", "bench/engine"},
 	"github.com/prometheus-community/pro-bing": {"probes"},
 	"github.com/charmbracelet/lipgloss":        {"report"},
 	"github.com/spf13/cobra":                   {"cmd", "internal/manpages"},

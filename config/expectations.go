@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -37,9 +38,9 @@ func (k *kind) compile(text string) (check.Test, *expect.Error) {
 	return c.test, c.err
 }
 
-// expectationNodes returns the items of expect or prefer.
-func expectationNodes(merged *yaml.Node, l check.Level) []*yaml.Node {
-	n := lookup(merged, l.String())
+// items returns those of a key that takes a list or a single one.
+func items(merged *yaml.Node, key string) []*yaml.Node {
+	n := lookup(merged, key)
 	if n != nil && n.Kind == yaml.SequenceNode {
 		return n.Content
 	}
@@ -55,7 +56,7 @@ func (m *maker) lintExpectations() {
 	d := m.file.decoder(nil)
 	d.lint = true
 	for _, level := range []check.Level{check.Expect, check.Prefer} {
-		for _, n := range expectationNodes(m.merged, level) {
+		for _, n := range items(m.merged, level.String()) {
 			if n.Kind != yaml.ScalarNode || isNull(n) {
 				continue
 			}
@@ -71,11 +72,17 @@ func (m *maker) compile(d *decoder, n *yaml.Node, text string) check.Test {
 	if err == nil {
 		return test
 	}
-	offset := err.Offset
-	if text != n.Value { // the offset counts in the expanded text
-		offset = whole
+	if text == n.Value {
+		d.fail(n, err.Offset, err.Message, err.Hint)
+		return nil
 	}
-	d.fail(n, offset, err.Message, err.Hint)
+	// The offset counts in the expanded text, and the message may quote a part of
+	// a secret, of which a mask knows only the whole.
+	if slices.ContainsFunc(d.secrets, func(secret string) bool { return secret != "" && strings.Contains(text, secret) }) {
+		d.fail(n, whole, "with its references filled in, this is no valid expression", "write a value with quotes in it in another way, for it is not escaped")
+		return nil
+	}
+	d.fail(n, whole, err.Message, err.Hint)
 	return nil
 }
 
@@ -87,7 +94,7 @@ func (m *maker) expectations(d *decoder, b *body) []check.Expectation {
 		if level == check.Prefer {
 			texts = b.Prefer
 		}
-		for i, n := range expectationNodes(m.merged, level) {
+		for i, n := range items(m.merged, level.String()) {
 			if d.failed && (i >= len(texts) || texts[i] == "") {
 				continue // it was reported
 			}
