@@ -203,10 +203,10 @@ func (d *server) run(ctx context.Context, listener net.Listener) error {
 		d.web.SetReady(false)
 		d.notify("STOPPING=1")
 		d.loop.Stop()
-		_ = <-ended // what the sinks failed at, which they log
+		<-ended // what the sinks failed at, which they log
 	case err = <-front.failed:
 		d.loop.Stop()
-		_ = <-ended
+		<-ended
 	}
 	stop()
 	tasks.Wait()
