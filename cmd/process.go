@@ -39,10 +39,10 @@ func Process(build Build, example []byte) App {
 	}
 }
 
-// hangups delivers SIGHUP and keeps a broken pipe from ending the process.
+// hangups delivers SIGHUP, which is no request to stop any more.
 func hangups() <-chan os.Signal {
-	signal.Ignore(syscall.SIGPIPE)
 	hangups := make(chan os.Signal, 1)
+	signal.Reset(syscall.SIGHUP)
 	signal.Notify(hangups, syscall.SIGHUP)
 	return hangups
 }

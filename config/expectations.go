@@ -38,9 +38,9 @@ func (k *kind) compile(text string) (check.Test, *expect.Error) {
 	return c.test, c.err
 }
 
-// expectationNodes returns the items of expect or prefer.
-func expectationNodes(merged *yaml.Node, l check.Level) []*yaml.Node {
-	n := lookup(merged, l.String())
+// items returns those of a key that takes a list or a single one.
+func items(merged *yaml.Node, key string) []*yaml.Node {
+	n := lookup(merged, key)
 	if n != nil && n.Kind == yaml.SequenceNode {
 		return n.Content
 	}
@@ -56,7 +56,7 @@ func (m *maker) lintExpectations() {
 	d := m.file.decoder(nil)
 	d.lint = true
 	for _, level := range []check.Level{check.Expect, check.Prefer} {
-		for _, n := range expectationNodes(m.merged, level) {
+		for _, n := range items(m.merged, level.String()) {
 			if n.Kind != yaml.ScalarNode || isNull(n) {
 				continue
 			}
@@ -94,7 +94,7 @@ func (m *maker) expectations(d *decoder, b *body) []check.Expectation {
 		if level == check.Prefer {
 			texts = b.Prefer
 		}
-		for i, n := range expectationNodes(m.merged, level) {
+		for i, n := range items(m.merged, level.String()) {
 			if d.failed && (i >= len(texts) || texts[i] == "") {
 				continue // it was reported
 			}

@@ -81,6 +81,7 @@ func (f *file) load() {
 		}
 	}
 	f.version(root)
+	f.loadLimits(lookup(root, "limits"))
 	f.loadDefaults(lookup(root, "defaults"))
 	f.loadTemplates(lookup(root, "templates"))
 	if f.in.Modules {

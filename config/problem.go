@@ -6,7 +6,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/sonde-cli/sonde/internal/spelling"
+	"github.com/sonde-cli/sonde/internal/nearest"
 )
 
 // Problem is something wrong, or doubtful, at one place of a file or on the
@@ -124,7 +124,7 @@ func printable(s string) string {
 // suggest returns a hint about the known name that is nearest to the wrong
 // one, or the list of what is known when none is near.
 func suggest(wrong string, known []string) string {
-	if best := spelling.Nearest(wrong, known); best != "" {
+	if best := nearest.To(wrong, known); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	known = slices.Sorted(slices.Values(known))

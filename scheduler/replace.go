@@ -69,16 +69,19 @@ func (l *Loop) apply(changes []change) {
 	now := l.now()
 	for _, c := range changes {
 		e := c.entry
+		if !e.check.Schedule.Equal(c.check.Schedule) {
+			e.interval = 0 // its slot is chosen again below
+		}
 		e.check, e.host = c.check, c.host
 		if e.place == nowhere {
-			e.plan(now)
+			e.plan(now, l.ahead)
 			e.place = queued
 			l.due = append(l.due, dueItem{e.due, e})
 		}
 	}
 	for i := range l.due {
 		if e := l.due[i].entry; e.interval != e.period() {
-			e.plan(now)
+			e.plan(now, l.ahead)
 			e.reserved = false
 			l.due[i].at = e.due
 		}

@@ -79,13 +79,9 @@ func (f *filter) wants(st *state) bool {
 func (s *Server) listChecks(w http.ResponseWriter, r *http.Request) {
 	f := parseFilter(r.URL.Query())
 	checks := []wireCheck{}
-	s.mu.RLock()
-	for _, st := range s.order {
-		if f.wants(st) {
-			checks = append(checks, wire(st))
-		}
+	for _, st := range s.pick(f.wants) {
+		checks = append(checks, wire(&st))
 	}
-	s.mu.RUnlock()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(struct { // whoever went away misses it
 		Schema int         `json:"schema"`
@@ -104,13 +100,9 @@ func (s *Server) listResults(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var latest []*check.Result
-	s.mu.RLock()
-	for _, st := range s.order {
-		if st.latest != nil && f.wants(st) {
-			latest = append(latest, st.latest)
-		}
+	for _, st := range s.pick(func(st *state) bool { return st.latest != nil && f.wants(st) }) {
+		latest = append(latest, st.latest)
 	}
-	s.mu.RUnlock()
 	if strings.Contains(accept, "application/x-ndjson") {
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		writeResults(w, latest, "", "", "")

@@ -29,15 +29,15 @@ func (c *checkCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
 	}
-	s := c.server
-	s.mu.RLock()
-	defer s.mu.RUnlock()
 	without := 0
-	for _, st := range s.order {
+	picked := c.server.pick(func(st *state) bool {
 		if !st.detail {
 			without++
-			continue
 		}
+		return st.detail
+	})
+	for i := range picked {
+		st := &picked[i]
 		ch <- info(st)
 		r := st.latest
 		if r == nil {

@@ -36,11 +36,12 @@ type metrics struct {
 	reloads    *prometheus.CounterVec
 	dropped    prometheus.Counter
 
-	sums map[string]*series // of checks without metrics of their own, by kind
+	sums   map[string]*series             // of checks without metrics of their own, by kind
+	queues map[string]prometheus.Observer // by kind
 }
 
 func newMetrics(s *Server) *metrics {
-	m := &metrics{registry: s.registry, sums: make(map[string]*series)}
+	m := &metrics{registry: s.registry, sums: make(map[string]*series), queues: make(map[string]prometheus.Observer)}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
@@ -96,8 +97,14 @@ func (s *Server) Reloaded(err error) {
 // ReportDropped counts results that another output lost.
 func (s *Server) ReportDropped(n int) { s.metrics.dropped.Add(float64(n)) }
 
+// queued notes how long a run waited.
 func (m *metrics) queued(r *check.Result) {
-	m.queue.WithLabelValues(r.Kind).Observe(r.Queued.Seconds())
+	queue := m.queues[r.Kind]
+	if queue == nil {
+		queue = m.queue.WithLabelValues(r.Kind)
+		m.queues[r.Kind] = queue
+	}
+	queue.Observe(r.Queued.Seconds())
 }
 
 // series are the metrics of one check, or of all of a kind that have none of

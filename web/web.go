@@ -118,6 +118,20 @@ func (s *Server) SetChecks(checks []*check.Check) {
 	}
 }
 
+// pick returns copies of the states that are wanted, in order, so that whoever
+// reads them slowly holds up no result.
+func (s *Server) pick(wants func(*state) bool) []state {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var picked []state
+	for _, st := range s.order {
+		if wants(st) {
+			picked = append(picked, *st)
+		}
+	}
+	return picked
+}
+
 // detailed gives a check metrics of its own or takes them away.
 func (s *Server) detailed(st *state, detail bool) {
 	st.detail = detail
