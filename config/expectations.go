@@ -175,7 +175,11 @@ func (s *shared) addDefaults(k *kind, defaults []check.Default) error {
 		if err != nil {
 			return fmt.Errorf("the kind %s expects %q by default, which is wrong: %s", k.Name, d.Expect, err.Message)
 		}
-		if !slices.ContainsFunc(test.Facts(), s.expects) {
+		lifts := test.Facts()
+		if d.Fact != "" {
+			lifts = []string{d.Fact}
+		}
+		if !slices.ContainsFunc(lifts, s.expects) {
 			all = append(all, check.Expectation{Text: d.Expect, Test: test, WhenSeen: d.WhenSeen || expectsError})
 		}
 	}
