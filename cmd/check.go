@@ -96,7 +96,7 @@ func (a *App) cardOrTable() report.Format {
 	if a.StdoutWidth > 0 {
 		return report.Format{Name: "card", New: report.Card}
 	}
-	return report.Formats()[0]
+	return tableFormat()
 }
 
 // targetChecks makes a check of each target. The mistakes of all targets are

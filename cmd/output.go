@@ -58,6 +58,9 @@ func parseReports(values []string, fallback report.Format) ([]destination, error
 	return all, nil
 }
 
+// tableFormat is what is shown when no report is asked for.
+func tableFormat() report.Format { return report.Formats()[0] }
+
 func formatNamed(name string) (report.Format, error) {
 	var names []string
 	for _, f := range report.Formats() {
@@ -66,7 +69,7 @@ func formatNamed(name string) (report.Format, error) {
 		}
 		names = append(names, f.Name)
 	}
-	return report.Format{}, usagef("the formats are "+strings.Join(names, ", "), "there is no report format %q", name)
+	return report.Format{}, usagef(known("the formats are ", name, names), "there is no report format %q", name)
 }
 
 // output is a report while it is written.

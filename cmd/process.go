@@ -31,7 +31,7 @@ func Process(build Build, example []byte) App {
 		StdoutWidth: columns(os.Stdout),
 		StderrWidth: columns(os.Stderr),
 		Signals:     signals,
-		Hangups:     func() <-chan os.Signal { return hangups(signals) },
+		Hangups:     hangups,
 		Now:         time.Now,
 		Kinds:       probes.Kinds(),
 		Build:       build.complete(),
@@ -39,14 +39,12 @@ func Process(build Build, example []byte) App {
 	}
 }
 
-// hangups makes SIGHUP a request to reload: it is delivered here, and no more
-// as one of the signals to stop.
-func hangups(stop chan<- os.Signal) <-chan os.Signal {
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	signal.Stop(stop)
-	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
-	return reload
+// hangups delivers SIGHUP, which is no request to stop any more.
+func hangups() <-chan os.Signal {
+	hangups := make(chan os.Signal, 1)
+	signal.Reset(syscall.SIGHUP)
+	signal.Notify(hangups, syscall.SIGHUP)
+	return hangups
 }
 
 // columns returns the width of the terminal behind f, or 0 when there is none.

@@ -192,8 +192,11 @@ func (d *server) run(ctx context.Context, listener net.Listener) error {
 	defer stop()
 	tasks := d.tasks(background)
 
-	ended := make(chan error, 1)
-	go func() { ended <- d.loop.Run(context.WithoutCancel(ctx)) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = d.loop.Run(context.WithoutCancel(ctx)) // the sinks log what they fail at
+	}()
 	d.web.SetReady(true)
 	d.notify("READY=1")
 	d.log.Info("serving", "address", listener.Addr().String(), "checks", d.loop.Stats().Checks, "version", d.app.Build.Version)
@@ -205,10 +208,10 @@ func (d *server) run(ctx context.Context, listener net.Listener) error {
 		d.web.SetReady(false)
 		d.notify("STOPPING=1")
 		d.loop.Stop()
-		_ = <-ended // what the sinks failed at, which they log
+		<-ended
 	case err = <-front.failed:
 		d.loop.Stop()
-		_ = <-ended
+		<-ended
 	}
 	stop()
 	tasks.Wait()

@@ -87,7 +87,25 @@ func (b *httpBuilder) url() error {
 	}
 	b.user, u.User = u.User, nil
 	b.probe.start, b.probe.target = u, u.String()
+	for name, values := range u.Query() {
+		if sensitiveParameter(name) {
+			b.secrets = append(b.secrets, values...)
+		}
+	}
 	return nil
+}
+
+// sensitiveParameter reports whether the value of a URL's parameter is a
+// secret. The names of parameters are less telling than those of headers
+// (?author=, ?keyword=), so that the end of the name has to be.
+func sensitiveParameter(name string) bool {
+	name = strings.ToLower(name)
+	for _, end := range []string{"token", "secret", "password", "passwd", "signature", "credential", "apikey", "api_key", "api-key", "access_key"} {
+		if strings.HasSuffix(name, end) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"key", "auth", "sig", "sid", "session", "jwt", "pwd"}, name)
 }
 
 // parseHTTPURL reads an absolute http or https URL and normalises its host.
