@@ -75,18 +75,24 @@ func (d *server) logProblems(err error, why string) {
 		return
 	}
 	for _, p := range problems {
-		p.Excerpt = "" // a log has one line for each message
-		text, hint, _ := strings.Cut(p.String(), "\nhint: ")
+		text, hint := oneLine(p)
 		d.log.Error("reload failed, the old configuration stays", "why", why, "problem", text, "hint", hint)
 	}
+}
+
+// oneLine words a problem for a log, which has one line for each message.
+func oneLine(p config.Problem) (text, hint string) {
+	p.Excerpt = ""
+	text, hint, _ = strings.Cut(p.String(), "\nhint: ")
+	return text, hint
 }
 
 // apply puts a configuration into effect. The web knows a check before its
 // first result comes.
 func (d *server) apply(set *config.Set) {
 	for _, p := range set.Warnings {
-		p.Excerpt = ""
-		d.log.Warn("doubtful configuration", "problem", p.String())
+		text, hint := oneLine(p)
+		d.log.Warn("doubtful configuration", "problem", text, "hint", hint)
 	}
 	if n := len(set.Checks) - d.flags.detail; n > 0 {
 		d.log.Warn("some checks have no metrics and no latest result of their own", "checks", n, "hint", "--detail sets the limit")
