@@ -37,6 +37,7 @@ type httpProbe struct {
 	insecure   bool
 	options    httpOptions // for the reproduce line
 	home, away httpPath    // for the URL's own host, and for others
+	keeper     *keeper     // of the connection between runs; nil: every one is fresh
 }
 
 // httpPath is how to get to a host. What is meant for the URL's host (a pinned
@@ -359,6 +360,13 @@ func (b *httpBuilder) limits() error {
 	}
 	if !slices.Contains([]string{"none", "any", "gzip", "deflate", "br", "zstd"}, o.Compression) {
 		errs = append(errs, check.OptionErrorf("compression", "%q is none of none, any, gzip, deflate, br, zstd", o.Compression))
+	}
+	switch o.Connection {
+	case "fresh":
+	case "reuse":
+		b.probe.keeper = new(keeper)
+	default:
+		errs = append(errs, check.OptionErrorf("connection", "%q is none of fresh, reuse", o.Connection))
 	}
 	return errors.Join(errs...)
 }

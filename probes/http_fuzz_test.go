@@ -90,7 +90,7 @@ func FuzzHTTP1(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, said []byte, step uint8) {
 		conn := &replay{said: bytes.NewReader(said), step: int(step) + 1}
-		run, head, reason := exchangeOver(newHTTP1(conn), "GET", true)
+		run, head, reason := exchangeOver(newHTTP1(conn, false), "GET", true)
 		checkRun(t, run, head, reason, said)
 	})
 }

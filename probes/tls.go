@@ -149,10 +149,7 @@ func (p *tlsPlan) defaults() []check.Default {
 // be one of connect's, or wrap one: its deadline and interruption end the
 // handshake. On failure conn stays open.
 func (j *journey) handshake(ctx context.Context, conn net.Conn, plan *tlsPlan, host string, protocols []string) (*tls.Conn, *check.Reason) {
-	name := plan.serverName
-	if name == "" {
-		name = host
-	}
+	name := plan.nameFor(host)
 	heard := &listener{Conn: conn}
 	secure := tls.Client(heard, j.tlsConfig(plan, name, protocols))
 	start := time.Now()
@@ -172,6 +169,14 @@ func (j *journey) handshake(ctx context.Context, conn net.Conn, plan *tlsPlan, h
 		return nil, reason
 	}
 	return secure, nil
+}
+
+// nameFor is the name to ask for and to verify.
+func (p *tlsPlan) nameFor(host string) string {
+	if p.serverName != "" {
+		return p.serverName
+	}
+	return host
 }
 
 func (j *journey) tlsConfig(plan *tlsPlan, name string, protocols []string) *tls.Config {

@@ -5,10 +5,13 @@ import "github.com/sonde-cli/sonde/check"
 // Replace sets the checks, before Run or while it runs. A check whose id was
 // there before keeps its count of runs, its slots and what is known of it; its
 // run in flight ends as it began. Runs of checks that are gone still give their
-// result. Of checks with the same id the last counts.
+// result. Of checks with the same id the last counts. A check that leaves is
+// closed.
 func (l *Loop) Replace(checks []*check.Check) {
 	l.replacing.Lock()
 	defer l.replacing.Unlock()
+	var left []*check.Check
+	defer func() { closeAll(left) }()
 	byID, hosts := make(map[string]*entry, len(checks)), make(map[string]*host)
 	type change struct {
 		entry *entry
@@ -32,7 +35,9 @@ func (l *Loop) Replace(checks []*check.Check) {
 	defer l.mu.Unlock()
 	now := l.now()
 	for id, e := range l.byID {
-		e.removed = byID[id] == nil
+		if e.removed = byID[id] == nil; e.removed {
+			left = append(left, e.check)
+		}
 	}
 	kept := l.due[:0]
 	for _, item := range l.due {
@@ -44,6 +49,9 @@ func (l *Loop) Replace(checks []*check.Check) {
 	l.due = kept
 	for _, ch := range changes {
 		e := ch.entry
+		if e.check != ch.check {
+			left = append(left, e.check)
+		}
 		e.check, e.host = ch.check, ch.host
 		if e.interval == 0 {
 			e.plan(now)
@@ -60,6 +68,15 @@ func (l *Loop) Replace(checks []*check.Check) {
 	l.due.order()
 	l.byID, l.hosts, l.stats.Checks = byID, hosts, len(byID)
 	l.nudge()
+}
+
+// closeChecks closes all checks, for no run of theirs begins any more.
+func (l *Loop) closeChecks() {
+	l.replacing.Lock()
+	defer l.replacing.Unlock()
+	for _, e := range l.byID {
+		_ = e.check.Close()
+	}
 }
 
 // hostOf returns the host of a check, the one known so far where there is one.
