@@ -327,7 +327,32 @@ func parseFields(text string) ([]field, error) {
 		if !ok || !isToken(name) {
 			return nil, malformed("bad header line: %s", excerpt([]byte(line)))
 		}
-		fields = append(fields, field{strings.ToLower(name), cleanValue(value)})
+		fields = append(fields, field{lowerName(name), cleanValue(value)})
+	}
+}
+
+// lowerName returns a field's name in lower case, without an allocation for
+// those that come with nearly every response.
+func lowerName(name string) string {
+	switch name {
+	case "Server":
+		return "server"
+	case "Date":
+		return "date"
+	case "Content-Type":
+		return "content-type"
+	case "Content-Length":
+		return "content-length"
+	case "Connection":
+		return "connection"
+	case "Cache-Control":
+		return "cache-control"
+	case "Last-Modified":
+		return "last-modified"
+	case "Transfer-Encoding":
+		return "transfer-encoding"
+	default:
+		return strings.ToLower(name)
 	}
 }
 

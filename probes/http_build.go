@@ -491,13 +491,16 @@ func hostPort(u *url.URL) (host, port string) {
 
 // hostHeader returns the URL's host and port as the Host header has them.
 func hostHeader(u *url.URL) string {
-	host, _, _ := strings.Cut(u.Hostname(), "%") // a zone is ours alone
+	host, _, zone := strings.Cut(u.Hostname(), "%") // a zone is ours alone
 	port := u.Port()
 	if port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
 		if strings.Contains(host, ":") {
 			return "[" + host + "]"
 		}
 		return host
+	}
+	if !zone {
+		return u.Host
 	}
 	return net.JoinHostPort(host, port)
 }

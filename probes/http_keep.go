@@ -129,19 +129,18 @@ func idempotent(method string) bool {
 // setLink records which connection the response came over.
 func (r *httpRun) setLink(l *link) {
 	obs := &r.j.obs
-	connection := "fresh"
 	if l.reused {
-		connection = "reused"
+		obs.Set("connection", "reused")
+		obs.Set("connection.age", time.Since(l.made))
+	} else {
+		obs.Set("connection", "fresh")
 	}
-	obs.Set("connection", connection)
 	if r.p.keeper == nil {
 		return
 	}
-	age := time.Duration(0)
-	if l.reused {
-		age = time.Since(l.made)
+	if !l.reused {
+		obs.Set("connection.age", time.Duration(0))
 	}
-	obs.Set("connection.age", age)
 	if _, known := obs.Facts["reconnected"]; !known {
 		obs.Set("reconnected", false)
 	}

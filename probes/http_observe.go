@@ -18,6 +18,7 @@ import (
 type httpRun struct {
 	p    *httpProbe
 	j    *journey
+	sent httpMessage
 	via  *url.URL // the proxy of the current hop, nil for none
 	seen []string // the hops that redirected: method and URL
 }
@@ -36,6 +37,7 @@ type httpRequest struct {
 type httpMessage struct {
 	method, scheme, authority, target string
 	fields                            []field
+	room                              [6]field // where fields usually are
 	body                              []byte
 }
 
@@ -62,12 +64,26 @@ func (p *httpProbe) Observe(ctx context.Context) check.Observation {
 		timeout = deadline.Sub(j.start)
 	}
 	j.obs.Phases = make(check.Phases, 0, 6)
+	j.obs.Facts = make(check.Facts, p.room())
 	j.obs.Reproduce = func() string { return p.reproduce(timeout) }
 	run := &httpRun{p: p, j: j}
 	if reason := run.follow(ctx); reason != nil {
 		return j.fail(reason.Code, reason.Message)
 	}
 	return j.end()
+}
+
+// room is how many facts there usually are: 13 of HTTP, 2 of a kept connection
+// and 16 of TLS. A map grows in powers of two, less an eighth.
+func (p *httpProbe) room() int {
+	switch {
+	case p.start.Scheme == "https":
+		return 31
+	case p.keeper != nil:
+		return 15
+	default:
+		return 13
+	}
 }
 
 // follow makes exchanges until one is final.
@@ -208,9 +224,9 @@ func (r *httpRun) broken(err error, timeout check.Code, message string) *check.R
 func (r *httpRun) setHead(head *httpHead) {
 	obs := &r.j.obs
 	obs.Set("status", head.status)
-	obs.Set("version", head.version)
+	setText(obs, "version", head.version)
 	obs.Set("content_type", head.get("content-type"))
-	obs.Set("status_text", head.reason)
+	setText(obs, "status_text", head.reason)
 	if r.p.needs.headers {
 		all := make(map[string]string, len(head.fields))
 		for _, f := range head.fields {
@@ -221,6 +237,20 @@ func (r *httpRun) setHead(head *httpHead) {
 			all[f.name] = f.value
 		}
 		obs.Set("headers", all)
+	}
+}
+
+// setText sets a fact, without an allocation for the usual values.
+func setText(obs *check.Observation, fact, value string) {
+	switch value {
+	case "1.1":
+		obs.Set(fact, "1.1")
+	case "2":
+		obs.Set(fact, "2")
+	case "OK":
+		obs.Set(fact, "OK")
+	default:
+		obs.Set(fact, value)
 	}
 }
 
@@ -306,10 +336,10 @@ func (p *httpProbe) protocols() []string {
 // message writes the request's head. On foreign ground only harmless headers
 // of the user's go along.
 func (r *httpRun) message(request *httpRequest) *httpMessage {
-	p, u := r.p, request.url
-	m := &httpMessage{
+	p, u, m := r.p, request.url, &r.sent
+	*m = httpMessage{
 		method: request.method, scheme: u.Scheme, authority: hostHeader(u), target: u.RequestURI(), body: request.body,
-		fields: make([]field, 0, len(p.headers)+5),
+		fields: m.room[:0],
 	}
 	if r.via != nil && u.Scheme == "http" {
 		r.viaProxy(m, u)

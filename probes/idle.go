@@ -22,14 +22,10 @@ var idleLinks = newIdlePool(idleLimit, nil)
 
 // keeper is the place for one check's idle connection. The pool guards it.
 type keeper struct {
-	element *list.Element // of the pool's list, with a *idleLink; nil: empty
+	link    *link         // nil: none
+	element *list.Element // of the pool's list; its value is the keeper
+	until   time.Time
 	retired bool
-}
-
-type idleLink struct {
-	keeper *keeper
-	link   *link
-	until  time.Time
 }
 
 // idlePool keeps at most one idle connection for each of its keepers. The
@@ -40,7 +36,7 @@ type idlePool struct {
 	most  func() int
 
 	mu    sync.Mutex
-	idle  list.List // of *idleLink, those that end first in front
+	idle  list.List // of *keeper, those that end first in front
 	timer *time.Timer
 }
 
@@ -56,31 +52,39 @@ func newIdlePool(limit time.Duration, most func() int) *idlePool {
 func (p *idlePool) take(k *keeper) *link {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if k.element == nil {
-		return nil
-	}
-	return p.remove(k.element)
+	return p.remove(k)
 }
 
-func (p *idlePool) remove(e *list.Element) *link {
-	entry := p.idle.Remove(e).(*idleLink)
-	entry.keeper.element = nil
-	return entry.link
+func (p *idlePool) remove(k *keeper) *link {
+	l := k.link
+	if l != nil {
+		p.idle.Remove(k.element)
+		k.link, k.element = nil, nil
+	}
+	return l
+}
+
+// first is the keeper whose connection ends first, nil when there is none.
+func (p *idlePool) first() *keeper {
+	if p.idle.Len() == 0 {
+		return nil
+	}
+	return p.idle.Front().Value.(*keeper)
 }
 
 // put keeps a connection for its check. One that is there already, for two runs
 // went on at once, and those for which there is no room are closed.
 func (p *idlePool) put(k *keeper, l *link) {
 	p.mu.Lock()
-	if k.retired || k.element != nil {
+	if k.retired || k.link != nil {
 		p.mu.Unlock()
 		l.close()
 		return
 	}
-	k.element = p.idle.PushBack(&idleLink{k, l, time.Now().Add(p.limit)})
+	k.link, k.element, k.until = l, p.idle.PushBack(k), time.Now().Add(p.limit)
 	var oldest *link
 	if p.idle.Len() > p.most() {
-		oldest = p.remove(p.idle.Front())
+		oldest = p.remove(p.first())
 	}
 	if p.timer == nil {
 		p.timer = time.AfterFunc(p.limit, p.expire)
@@ -96,13 +100,12 @@ func (p *idlePool) expire() {
 	p.mu.Lock()
 	var over []*link
 	p.timer = nil
-	for e, now := p.idle.Front(), time.Now(); e != nil; e = p.idle.Front() {
-		left := e.Value.(*idleLink).until.Sub(now)
-		if left > 0 {
+	for k, now := p.first(), time.Now(); k != nil; k = p.first() {
+		if left := k.until.Sub(now); left > 0 {
 			p.timer = time.AfterFunc(left, p.expire)
 			break
 		}
-		over = append(over, p.remove(e))
+		over = append(over, p.remove(k))
 	}
 	p.mu.Unlock()
 	for _, l := range over {
@@ -114,10 +117,7 @@ func (p *idlePool) expire() {
 func (p *idlePool) retire(k *keeper) {
 	p.mu.Lock()
 	k.retired = true
-	var l *link
-	if k.element != nil {
-		l = p.remove(k.element)
-	}
+	l := p.remove(k)
 	p.mu.Unlock()
 	if l != nil {
 		l.close()
