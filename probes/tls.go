@@ -25,6 +25,7 @@ type TLS struct {
 	ServerName string `yaml:"server_name" doc:"name to ask for (SNI) and to verify instead of the target's"`
 	MinVersion string `yaml:"min_version" enum:"1.0,1.1,1.2,1.3" doc:"lowest TLS version to offer"`
 	MaxVersion string `yaml:"max_version" enum:"1.0,1.1,1.2,1.3" doc:"highest TLS version to offer"`
+	VerifyEach bool   `yaml:"verify_each" doc:"verify the chain's signatures at each run, even if the same chain was verified in the last 5 minutes"`
 	Insecure   bool   `yaml:"insecure" doc:"do not demand a verified certificate; the certificate's facts are reported all the same"`
 }
 
@@ -35,6 +36,7 @@ type tlsPlan struct {
 	serverName string // empty: the target's
 	min, max   uint16 // 0: crypto/tls's own
 	insecure   bool
+	verifyEach bool
 }
 
 // tlsVersions in the order of age.
@@ -69,7 +71,7 @@ func tlsVersion(errs *[]error, option, name string) uint16 {
 // [check.OptionError]s of the block tls.
 func (t *TLS) build() (*tlsPlan, error) {
 	var errs []error
-	plan := &tlsPlan{serverName: t.ServerName, insecure: t.Insecure}
+	plan := &tlsPlan{serverName: t.ServerName, insecure: t.Insecure, verifyEach: t.VerifyEach}
 	plan.min = tlsVersion(&errs, "tls.min_version", t.MinVersion)
 	plan.max = tlsVersion(&errs, "tls.max_version", t.MaxVersion)
 	if plan.max != 0 && plan.max < max(plan.min, tls.VersionTLS10) {
