@@ -76,7 +76,7 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 	}
 	defaults := append([]check.Default{{Expect: "status == 2xx"}}, b.probe.home.tls.defaults()...)
 	plan := check.Plan{Probe: b.probe, Target: b.probe.target, Defaults: defaults, Secrets: b.secrets}
-	if s.Last != nil && b.user == nil {
+	if s.Last != nil && !b.private {
 		*s.Last = &plan
 	}
 	return plan, nil
@@ -98,7 +98,7 @@ func (o *httpOptions) like(s check.Setup) *check.Plan {
 		return nil
 	}
 	b := &httpBuilder{setup: s, options: o, probe: &httpProbe{httpPlan: plan}}
-	if b.url() != nil || b.user != nil || b.reaches() != nil {
+	if b.url() != nil || b.private || b.reaches() != nil {
 		return nil
 	}
 	made := *last
@@ -121,6 +121,7 @@ type httpBuilder struct {
 	options *httpOptions
 	probe   *httpProbe
 	user    *url.Userinfo // of the URL
+	private bool          // the URL has secrets, which are its own
 	secrets []string
 	errs    []error
 }
@@ -138,7 +139,32 @@ func (b *httpBuilder) url() error {
 	if b.options.Connection == "reuse" {
 		b.probe.keeper = new(keeper)
 	}
+	if u.RawQuery != "" {
+		b.parameters(u.Query())
+	}
+	b.private = b.user != nil || len(b.secrets) > 0
 	return nil
+}
+
+func (b *httpBuilder) parameters(query url.Values) {
+	for name, values := range query {
+		if sensitiveParameter(name) {
+			b.secrets = append(b.secrets, values...)
+		}
+	}
+}
+
+// sensitiveParameter reports whether the value of a URL's parameter is a
+// secret. The names of parameters are less telling than those of headers
+// (?author=, ?keyword=), so that the end of the name has to be.
+func sensitiveParameter(name string) bool {
+	name = strings.ToLower(name)
+	for _, end := range []string{"token", "secret", "password", "passwd", "signature", "credential", "apikey", "api_key", "api-key", "access_key"} {
+		if strings.HasSuffix(name, end) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"key", "auth", "sig", "sid", "session", "jwt", "pwd"}, name)
 }
 
 // parseHTTPURL reads an absolute http or https URL and normalises its host.
@@ -168,10 +194,26 @@ func parseHTTPURL(text string) (*url.URL, error) {
 		host += ":" + port
 	}
 	u.Host, u.Fragment, u.RawFragment = host, "", ""
+	u.RawQuery = escapeQuery(u.RawQuery)
 	if u.Path == "" {
 		u.Path = "/"
 	}
 	return u, nil
+}
+
+// escapeQuery escapes what may not stand in a query (RFC 3986, section 3.4) and
+// leaves everything else as it was written. net/url does so for paths only, and
+// a space would end the request line's target.
+func escapeQuery(query string) string {
+	var b strings.Builder
+	for i := range len(query) {
+		if c := query[i]; c <= ' ' || c > '~' || strings.IndexByte("\"<>", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // badURL words an error of net/url without the URL, which may hold a password.

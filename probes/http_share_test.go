@@ -81,6 +81,12 @@ func TestBuildsShareWhatIsTheSame(t *testing.T) {
 	if _, secret := plain.header("Authorization"); secret || named.httpPlan == plain.httpPlan || len(plan.Secrets) == 0 {
 		t.Error("a URL's user is another's too")
 	}
+	_, first := build("http://a.example/?token=first-secret", nil)
+	_, second := build("http://a.example/?token=second-secret", nil)
+	_, third := build("http://a.example/", nil)
+	if first.Secrets[0] != "first-secret" || second.Secrets[0] != "second-secret" || len(third.Secrets) != 0 {
+		t.Errorf("secrets of URLs: %q, %q, %q", first.Secrets, second.Secrets, third.Secrets)
+	}
 	setup.Needs = func(fact string) bool { return fact == "body" }
 	if body, _ := build("http://a.example/", nil); !body.needs.body {
 		t.Error("the body is not read for the check that needs it")
