@@ -20,7 +20,7 @@ const Masked = "***"
 const minSecret = 3
 
 // Mask hides secrets in text, in each form in which they can turn up: plain,
-// URL-escaped, quoted for JSON or Go, base64, and with dots for what is not
+// URL-escaped, quoted for JSON, Go or a shell, base64, and with dots for what is not
 // printable. The nil Mask hides nothing. It is safe
 // for concurrent use.
 type Mask struct {
@@ -61,6 +61,7 @@ func spellings(s string) []string {
 	std, raw := base64.StdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s))
 	all := []string{
 		s, url.QueryEscape(s), url.PathEscape(s), inner(string(quoted)), inner(strconv.Quote(s)), dotted(s),
+		strings.ReplaceAll(s, "'", `'\''`),
 		std, strings.TrimRight(std, "="), raw,
 	}
 	return slices.DeleteFunc(all, func(f string) bool { return len(f) < minSecret })

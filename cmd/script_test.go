@@ -81,7 +81,7 @@ func demand(ts *testscript.TestScript, want string, err error) {
 }
 
 // serve starts a loopback server and sets the variable to its host:port:
-// serve ADDR refuse | silence | say TEXT
+// serve ADDR refuse | silence | echo | say TEXT
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: serve VARIABLE MODE [ARG]")
@@ -97,6 +97,18 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 		server, err := testnet.ListenTCP(testnet.Silence)
 		ts.Check(err)
 		addr, closer = server.Addr(), server.Close
+	case "echo": // over HTTP: the request is the body of the response
+		server, err := testnet.ListenTCP(func(conn net.Conn) {
+			request := make([]byte, 4096)
+			if n, err := conn.Read(request); err == nil {
+				_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nX: %q\r\nContent-Length: %d\r\n\r\n%s", request[:n], n, request[:n])
+			}
+		})
+		ts.Check(err)
+		addr, closer = server.Addr(), server.Close
+		_, port, err := net.SplitHostPort(addr)
+		ts.Check(err)
+		ts.Setenv("PORT", port)
 	case "say":
 		text, err := strconv.Unquote(`"` + args[2] + `"`)
 		ts.Check(err)
