@@ -24,7 +24,7 @@ type listed struct {
 // is not named here may not exist.
 var ours = map[string][]string{
 	"":                    {"cmd"},
-	"cmd":                 {"check", "config", "internal/playground", "probes", "report", "scheduler", "web"},
+	"cmd":                 {"check", "config", "internal/playground", "probes", "report", "scheduler", "watch", "web"},
 	"check":               {},
 	"config":              {"check", "expect"},
 	"expect":              {"check"},
@@ -32,6 +32,7 @@ var ours = map[string][]string{
 	"scheduler":           {"check"},
 	"report":              {"check"},
 	"web":                 {"check", "report", "scheduler"},
+	"watch":               {"check", "report"},
 	"internal/testnet":    {},
 	"internal/playground": {"internal/testnet"},
 	"internal/manpages":   {"cmd"},
@@ -45,6 +46,7 @@ var only = map[string][]string{
 	"github.com/miekg/dns":                     {"probes", "internal/testnet"},
 	"github.com/prometheus-community/pro-bing": {"probes"},
 	"github.com/charmbracelet/lipgloss":        {"report"},
+	"charm.land/bubbletea":                     {"watch"},
 	"github.com/spf13/cobra":                   {"cmd", "internal/manpages"},
 	"github.com/prometheus/client_golang":      {"web"},
 	"github.com/prometheus/exporter-toolkit":   {"cmd"},

@@ -27,6 +27,11 @@ type loopFlags struct {
 	inFlight, perHost count
 	perHostRate       rate
 	grace             durationFlag
+
+	changed  func(flag string) bool
+	inFile   config.Limits    // of the first load
+	limits   scheduler.Limits // what holds: the flags, then the files
+	resolved bool
 }
 
 func (f *loopFlags) register(a *App, c *cobra.Command) {
@@ -39,7 +44,7 @@ func (f *loopFlags) register(a *App, c *cobra.Command) {
 	flags.Var(&f.inFlight, "in-flight", "how many runs may be under way at once")
 	flags.Var(&f.perHost, "per-host", "how many of them to one host; 0 for no limit")
 	flags.Var(&f.perHostRate, "per-host-rate", "how many runs a second may begin to one host; 0 for no limit")
-	flags.Var(&f.grace, "grace", "how long runs in flight may take at the end; the longest timeout by default, at most 5s")
+	f.changed = flags.Changed
 	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
 	tags := a.labels(func(_ string, tags []string) []string { return tags })
 	complete(c, "tag", tags)
@@ -51,11 +56,26 @@ func (f *loopFlags) loop(grace time.Duration, sink check.Sink) (*scheduler.Loop,
 	if f.inFlight < 1 {
 		return nil, usagef("", "--in-flight %d: it takes at least 1", f.inFlight)
 	}
-	return scheduler.NewLoop(scheduler.LoopOptions{
-		Sink:   sink,
-		Limits: scheduler.Limits{InFlight: int(f.inFlight), PerHost: int(f.perHost), PerHostRate: float64(f.perHostRate)},
-		Grace:  grace,
-	}), nil
+	return scheduler.NewLoop(scheduler.LoopOptions{Sink: sink, Limits: f.limits, Grace: grace}), nil
+}
+
+// resolve decides which limits hold: those of the flags, else of the files that
+// were loaded first.
+func (f *loopFlags) resolve(inFile config.Limits) {
+	if f.resolved {
+		return
+	}
+	f.resolved, f.inFile = true, inFile
+	f.limits = scheduler.Limits{InFlight: inFile.InFlight, PerHost: inFile.PerHost, PerHostRate: inFile.PerHostRate}
+	if f.changed("in-flight") || f.limits.InFlight == 0 {
+		f.limits.InFlight = int(f.inFlight)
+	}
+	if f.changed("per-host") {
+		f.limits.PerHost = int(f.perHost)
+	}
+	if f.changed("per-host-rate") {
+		f.limits.PerHostRate = float64(f.perHostRate)
+	}
 }
 
 // graceOf returns how long runs in flight may take at the end.
@@ -73,8 +93,7 @@ func (f *loopFlags) graceOf(checks []*check.Check) time.Duration {
 	return min(longest, longestGrace)
 }
 
-// loadLoop reads the files for a loop, which reads them again later: standard
-// input is no file then. Modules tells to keep templates.
+// loadLoop reads the files for a loop. Modules tells to keep templates.
 func (a *App) loadLoop(ctx context.Context, f *loopFlags, files []string, modules bool) (*config.Set, error) {
 	loader := a.loader()
 	loader.Filter, loader.Modules = f.filter(), modules
@@ -85,7 +104,8 @@ func (a *App) loadLoop(ctx context.Context, f *loopFlags, files []string, module
 	if err := f.verify(set); err != nil {
 		return nil, err
 	}
-	if f.perHost > 0 || f.perHostRate > 0 {
+	f.resolve(set.Limits)
+	if f.limits.PerHost > 0 || f.limits.PerHostRate > 0 {
 		for _, c := range set.Checks {
 			if c.Host == "" {
 				c.Host = hostOf(c.Target)
@@ -95,7 +115,8 @@ func (a *App) loadLoop(ctx context.Context, f *loopFlags, files []string, module
 	return set, nil
 }
 
-// loopFiles returns the files of a loop.
+// loopFiles returns the files of a loop that reads them again later: standard
+// input is no file then.
 func loopFiles(command string, files []string) ([]string, error) {
 	files, err := filesOrDefault(files)
 	if err != nil {

@@ -88,6 +88,9 @@ func (d *server) apply(set *config.Set) {
 		p.Excerpt = ""
 		d.log.Warn("doubtful configuration", "problem", p.String())
 	}
+	if set.Limits != d.flags.inFile {
+		d.log.Warn("the limits of the files changed, which takes effect at the next start")
+	}
 	if n := len(set.Checks) - d.flags.detail; n > 0 {
 		d.log.Warn("some checks have no metrics and no latest result of their own", "checks", n, "hint", "--detail sets the limit")
 	}
