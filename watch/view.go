@@ -110,35 +110,61 @@ func (m *model) foot() string {
 	return m.style.Dim(report.Cell(text, m.width))
 }
 
-// columns are the widths of the list's flexible columns.
-type columns struct{ id, target, sparks int }
+// columns are the widths of the list's columns; 0 leaves one out.
+type columns struct{ id, target, latency, sparks, loss, since int }
 
 // columns shares the width: what is fixed first, then the sparkline, and what
-// is left goes to the id as far as it needs it and to the target.
+// is left goes to the id as far as it needs it and to the target. A screen that
+// is too narrow for all does without some.
 func (m *model) columns() columns {
-	rest := m.width - markColumns - verdictColumns - latencyColumns - lossColumns - sinceColumns - 6*gap
-	c := columns{sparks: min(max(rest/4, fewestSparks), pastRuns)}
-	rest -= c.sparks
-	c.id = min(max(m.board.wide, leastName), max(rest/2, leastName))
-	if rest-c.id < leastName {
-		c.id = rest // no room for the target
+	c := columns{latency: latencyColumns, sparks: fewestSparks, loss: lossColumns, since: sinceColumns}
+	optional := []*int{&c.sparks, &c.loss, &c.latency, &c.since}
+	room := func() int {
+		left := m.width - markColumns - verdictColumns - gap
+		for _, n := range optional {
+			if *n > 0 {
+				left -= *n + gap
+			}
+		}
+		return left
 	}
-	c.target = max(rest-c.id, 0)
+	for _, n := range optional {
+		if room() < leastName {
+			*n = 0
+		}
+	}
+	if c.sparks > 0 {
+		c.sparks = min(max((room()+fewestSparks)/4, fewestSparks), pastRuns)
+	}
+	rest := room()
+	c.id = min(max(m.board.wide, leastName), max((rest-gap)/2, leastName), max(rest, 1))
+	if c.target = rest - c.id - gap; c.target < leastName {
+		c.id, c.target = max(rest, 1), 0
+	}
 	return c
 }
 
-func (c columns) head() string { return c.line("  ", "VERDICT", "ID", "TARGET", "LATENCY", "LATEST", "LOSS", "SINCE") }
+func (c columns) head() string {
+	return c.line("  ", "VERDICT", "ID", "TARGET", "LATENCY", "LATEST", "LOSS", "SINCE")
+}
 
 // line puts cells side by side. The sparkline and the verdict may hold colours,
 // so they come with their width.
 func (c columns) line(mark, verdict, id, target, latency, sparks, loss, since string) string {
-	space := strings.Repeat(" ", gap)
-	cells := []string{fit(verdict, verdictColumns), report.Cell(id, c.id)}
-	if c.target > 0 {
-		cells = append(cells, report.Cell(target, c.target))
+	var b strings.Builder
+	b.WriteString(mark + fit(verdict, verdictColumns))
+	cell := func(columns int, text func(string, int) string, s string) {
+		if columns > 0 {
+			b.WriteString(strings.Repeat(" ", gap) + text(s, columns))
+		}
 	}
-	cells = append(cells, right(latency, latencyColumns), fit(sparks, c.sparks), right(loss, lossColumns), right(since, sinceColumns))
-	return mark + strings.Join(cells, space)
+	cell(c.id, report.Cell, id)
+	cell(c.target, report.Cell, target)
+	cell(c.latency, right, latency)
+	cell(c.sparks, fit, sparks)
+	cell(c.loss, right, loss)
+	cell(c.since, right, since)
+	return b.String()
 }
 
 // fit fills up plain text and leaves text with colours, which has its width.
@@ -223,6 +249,9 @@ var levels = [...]string{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"}
 // sparks draws the latest latencies from 0 to the longest of them, the newest
 // on the right. A run that was down is ✗, an unknown one ?.
 func (m *model) sparks(w *row, n int) string {
+	if n == 0 {
+		return ""
+	}
 	list := w.latest(n)
 	var most time.Duration
 	for _, r := range list {
