@@ -23,3 +23,4 @@ man:
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 	go run ./bench/oneshot
+	go run ./bench/engine -o bench/RESULTS.md

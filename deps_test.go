@@ -24,18 +24,20 @@ type listed struct {
 // is not named here may not exist.
 var ours = map[string][]string{
 	"":                    {"cmd"},
-	"cmd":                 {"check", "config", "internal/playground", "probes", "report", "scheduler", "watch", "web"},
+	"cmd":                 {"check", "config", "internal/nearest", "internal/playground", "probes", "report", "scheduler", "watch", "web"},
 	"check":               {},
-	"config":              {"check", "expect"},
-	"expect":              {"check"},
+	"config":              {"check", "expect", "internal/nearest"},
+	"expect":              {"check", "internal/nearest"},
 	"probes":              {"check"},
 	"scheduler":           {"check"},
 	"report":              {"check"},
 	"web":                 {"check", "report", "scheduler"},
 	"watch":               {"check", "report"},
+	"internal/nearest":    {},
 	"internal/testnet":    {},
 	"internal/playground": {"internal/testnet"},
 	"internal/manpages":   {"cmd"},
+	"bench/engine":        {"check", "config", "internal/testnet", "probes", "scheduler"},
 	"bench/oneshot":       {},
 }
 
@@ -43,7 +45,7 @@ var ours = map[string][]string{
 var only = map[string][]string{
 	"gopkg.in/yaml.v3":                         {"config"},
 	"github.com/expr-lang/expr":                {"expect"},
-	"github.com/miekg/dns":                     {"probes", "internal/testnet"},
+	"github.com/miekg/dns":                     {"probes", "internal/testnet", "bench/engine"},
 	"github.com/prometheus-community/pro-bing": {"probes"},
 	"github.com/charmbracelet/lipgloss":        {"report"},
 	"charm.land/bubbletea":                     {"watch"},

@@ -1,9 +1,11 @@
 package cmd
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const rootLong = `sonde checks whether things are up, how fast they are, and why they are not.
@@ -55,9 +57,7 @@ func newRoot(a *App) *cobra.Command {
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("'"+c.CommandPath()+" --help' lists the flags", "%s", err)
-	})
+	root.SetFlagErrorFunc(flagError)
 	cobra.EnableCommandSorting = false
 	for _, build := range commands() {
 		root.AddCommand(build(a))
@@ -65,6 +65,18 @@ func newRoot(a *App) *cobra.Command {
 	root.InitDefaultCompletionCmd(a.Args...)
 	strictCompletion(root)
 	return root
+}
+
+// flagError words a mistake in the flags.
+func flagError(c *cobra.Command, err error) error {
+	hint := "'" + c.CommandPath() + " --help' lists the flags"
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && c.Name() == "check" {
+		if instead := insteadOfCurl(unknown.GetSpecifiedName()); instead != "" {
+			hint = instead
+		}
+	}
+	return usagef(hint, "%s", err)
 }
 
 // strictCompletion makes `completion` without one of its shells a mistake; it

@@ -204,7 +204,7 @@ func (d *server) run(ctx context.Context, listener net.Listener) error {
 		d.web.SetReady(false)
 		d.notify("STOPPING=1")
 		d.loop.Stop()
-		<-ended // what the sinks failed at is logged by them
+		<-ended // what the sinks failed at, which they log
 	case err = <-front.failed:
 		d.loop.Stop()
 		<-ended

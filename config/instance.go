@@ -43,7 +43,7 @@ func (f *file) check(n *yaml.Node) {
 	}
 	base := without(f.defaults, func(key string) bool { return key != k.Name && f.in.kind(key) != nil })
 	m := &maker{file: f, merged: merge(base, own), kind: k, line: n.Line, files: make(map[string]string)}
-	m.block, m.key = lookup(m.merged, k.Name), lookupKey(m.merged, k.Name)
+	m.block, m.key = placed(lookup(m.merged, k.Name), n, k.Name), lookupKey(m.merged, k.Name)
 	m.lintExpectations()
 	m.lintSchedule()
 	if n := lookup(m.merged, "each"); n != nil {
@@ -52,6 +52,23 @@ func (f *file) check(n *yaml.Node) {
 		}
 	}
 	m.run(n)
+}
+
+// placed returns the kind's block of a check as if it stood there. What it
+// lacks is missing in the check, not in the template or the defaults that it
+// came from.
+func placed(block, n *yaml.Node, kind string) *yaml.Node {
+	own := lookup(n, kind)
+	if block == nil || block.Kind != yaml.MappingNode || own != nil && own.Kind == yaml.MappingNode {
+		return block
+	}
+	at := n
+	if own != nil {
+		at = lookupKey(n, kind)
+	}
+	moved := *block
+	moved.Line, moved.Column = at.Line, at.Column
+	return &moved
 }
 
 // kindOf finds the one kind of a check, its templates included. That there is

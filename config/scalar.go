@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/internal/nearest"
 )
 
 // isPlainType reports whether values of the type stand in the file without
@@ -128,7 +129,7 @@ func setString(v reflect.Value, text, shown string, f *field) (message, hint str
 }
 
 func didYouMean(wrong string, known []string) string {
-	if best := nearest(wrong, known); best != "" {
+	if best := nearest.To(wrong, known); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return ""

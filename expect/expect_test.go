@@ -252,6 +252,8 @@ func TestErrors(t *testing.T) {
 		{"len(answers) == 'x'", "== 'x'", "== cannot stand between len(answers) (a number) and 'x' (a text)", ""},
 		{"title == status", "== status", "== cannot stand between title (a text) and status (a number)", ""},
 		{"any(answers, # > 5)", "> 5", "> cannot stand between # (a text) and 5 (a number)", ""},
+		{"status ==", "", "the expression ends too early", ""},
+		{"status >=", "", "the expression ends too early", ""},
 		{"status = 200", "= 200", "'=' does not compare", "write =="},
 		{"status == ", "", "the expression ends too early", ""},
 		{"(status == 200", "", "the expression ends too early", ""},
