@@ -26,12 +26,12 @@ type reloader struct {
 }
 
 // tasks starts what a daemon does besides running checks. They end with ctx.
-func (d *server) tasks(ctx context.Context, hangups <-chan os.Signal) *sync.WaitGroup {
+func (d *server) tasks(ctx context.Context) *sync.WaitGroup {
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
 			select {
-			case <-hangups:
+			case <-d.hangups:
 				_ = d.again(ctx, "SIGHUP") // it is logged
 			case <-ctx.Done():
 				return
@@ -88,11 +88,11 @@ func (d *server) apply(set *config.Set) {
 		p.Excerpt = ""
 		d.log.Warn("doubtful configuration", "problem", p.String())
 	}
-	if set.Limits != d.flags.inFile {
-		d.log.Warn("the limits of the files changed, which takes effect at the next start")
-	}
 	if n := len(set.Checks) - d.flags.detail; n > 0 {
 		d.log.Warn("some checks have no metrics and no latest result of their own", "checks", n, "hint", "--detail sets the limit")
+	}
+	if set.Limits != d.limits {
+		d.log.Warn("the limits of the files changed, they take effect after a restart")
 	}
 	d.web.SetChecks(set.Checks)
 	d.loop.Replace(set.Checks)

@@ -81,9 +81,7 @@ func (a *App) watch(ctx context.Context, f *watchFlags, files []string) error {
 	} else {
 		w.sink = watch.Lines(a.Stdout, w.options)
 	}
-	if w.loop, err = f.loop(longestGrace, w); err != nil {
-		return err
-	}
+	w.loop = f.loop(f.limits(set.Limits), longestGrace, w)
 	w.loop.Replace(set.Checks)
 	return a.attend(ctx, w)
 }
