@@ -24,13 +24,15 @@ type listed struct {
 // is not named here may not exist.
 var ours = map[string][]string{
 	"":                    {"cmd"},
-	"cmd":                 {"check", "config", "internal/playground", "probes", "report", "scheduler"},
+	"cmd":                 {"check", "config", "internal/nearest", "internal/playground", "probes", "report", "scheduler", "web"},
 	"check":               {},
-	"config":              {"check", "expect"},
-	"expect":              {"check"},
+	"config":              {"check", "expect", "internal/nearest"},
+	"expect":              {"check", "internal/nearest"},
 	"probes":              {"check"},
 	"scheduler":           {"check"},
 	"report":              {"check"},
+	"web":                 {"check", "report", "scheduler"},
+	"internal/nearest":    {},
 	"internal/testnet":    {},
 	"internal/playground": {"internal/testnet"},
 	"internal/manpages":   {"cmd"},
@@ -46,6 +48,10 @@ var only = map[string][]string{
 	"github.com/prometheus-community/pro-bing": {"probes"},
 	"github.com/charmbracelet/lipgloss":        {"report"},
 	"github.com/spf13/cobra":                   {"cmd", "internal/manpages"},
+	"github.com/prometheus/client_golang":      {"web"},
+	"github.com/prometheus/exporter-toolkit":   {"cmd"},
+	"github.com/coreos/go-systemd":             {"cmd"},
+	"github.com/fsnotify/fsnotify":             {"cmd"},
 }
 
 func TestArrows(t *testing.T) {
@@ -92,7 +98,7 @@ func TestNoInitOfOthers(t *testing.T) {
 	for _, p := range list(t, ".") {
 		for _, dep := range p.Deps {
 			switch dep {
-			case "testing", "net/http/pprof", "net/http/httptest", "expvar", "github.com/spf13/cobra/doc":
+			case "testing", "net/http/pprof", "net/http/httptest", "github.com/spf13/cobra/doc":
 				t.Errorf("the binary contains %s", dep)
 			}
 		}

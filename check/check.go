@@ -15,8 +15,11 @@ type Check struct {
 	Labels map[string]string
 
 	Interval time.Duration // between two runs in a loop
-	// IntervalFailing replaces Interval while the check is down; 0 keeps it.
+	// IntervalFailing replaces Interval while the check is down or degraded; 0
+	// keeps it.
 	IntervalFailing time.Duration
+	// Schedule tells when it may run in a loop; nil means always.
+	Schedule *Schedule
 	// Host is the destination for limits per host; empty means that none
 	// apply. Checks with the same Host share its limits.
 	Host     string

@@ -31,18 +31,28 @@ func (c *Check) Judge(o *Observation) Judgement {
 		j.Findings = append(j.Findings, Finding{
 			Expect: e.Text, Level: e.Level, OK: out.OK, Got: out.Got, File: e.File, Line: e.Line,
 		})
-		if v := missed(e.Level); !out.OK && v.Worse(j.Verdict) {
-			j.Verdict, j.Reason = v, c.reason(o, out)
+		if out.OK {
+			continue
+		}
+		reason := c.reason(o, out)
+		if v := missed(e.Level, reason); v.Worse(j.Verdict) {
+			j.Verdict, j.Reason = v, reason
 		}
 	}
 	return j
 }
 
-func missed(l Level) Verdict {
-	if l == Prefer {
+// missed is the verdict of a missed expectation. One that is missed for a
+// reason of our own side says nothing about the target.
+func missed(l Level, r Reason) Verdict {
+	switch {
+	case r.Code.Local():
+		return Unknown
+	case l == Prefer:
 		return Degraded
+	default:
+		return Down
 	}
-	return Down
 }
 
 func (c *Check) expectsError() bool {

@@ -57,6 +57,8 @@ func TestJudge(t *testing.T) {
 		{"nothing expected", check.Observation{}, nil, check.Up, "", "", 0},
 		{"an expectation is missed", check.Observation{Facts: check.Facts{"status": 503}}, []line{{text: "status == 200"}}, check.Down, check.HTTPStatus, "status 503, want 200", 1},
 		{"a preference is missed", check.Observation{Latency: 2 * time.Second}, []line{{text: "latency < 1s", prefer: true}}, check.Degraded, "expect.latency", "latency 2s, want < 1s", 1},
+		{"a miss explained by our own side", check.Observation{Because: map[string]check.Reason{"cert.trusted": {Code: check.LocalPermission, Message: "no roots"}}},
+			[]line{{text: "cert.trusted"}}, check.Unknown, check.LocalPermission, "no roots", 1},
 		{"the first miss is the reason", check.Observation{Facts: check.Facts{"status": 503, "loss": 0.5}}, []line{{text: "loss == 0"}, {text: "status == 200"}}, check.Down, "expect.loss", "loss 0.5, want 0", 2},
 		{"down after degraded", check.Observation{Facts: check.Facts{"status": 503, "loss": 0.5}}, []line{{text: "loss == 0", prefer: true}, {text: "status == 200"}}, check.Down, check.HTTPStatus, "status 503, want 200", 2},
 		{"degraded after down", check.Observation{Facts: check.Facts{"status": 503, "loss": 0.5}}, []line{{text: "status == 200"}, {text: "loss == 0", prefer: true}}, check.Down, check.HTTPStatus, "status 503, want 200", 2},

@@ -58,7 +58,7 @@ type Setup struct {
 type Plan struct {
 	Probe  Probe
 	Target string // as people read it: a URL or host:port
-	// Defaults are expectations that hold unless the user mentions one of
+	// Defaults are expectations that hold unless the user expects something of one of
 	// their facts.
 	Defaults []Default
 	// Secrets are values that must not appear in any output, beyond those of

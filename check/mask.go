@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Masked is what stands in place of a secret.
@@ -17,10 +20,12 @@ const Masked = "***"
 const minSecret = 3
 
 // Mask hides secrets in text, in each form in which they can turn up: plain,
-// URL-escaped, JSON-escaped and base64. The nil Mask hides nothing. It is safe
+// URL-escaped, quoted for JSON, Go or a shell, base64, and with dots for what is not
+// printable. The nil Mask hides nothing. It is safe
 // for concurrent use.
 type Mask struct {
 	replace *strings.Replacer
+	forms   []string
 }
 
 // NewMask returns a Mask of the secrets; empty and very short ones are left
@@ -45,7 +50,7 @@ func NewMask(secrets ...string) *Mask {
 	for _, f := range forms {
 		pairs = append(pairs, f, Masked)
 	}
-	return &Mask{replace: strings.NewReplacer(pairs...)}
+	return &Mask{replace: strings.NewReplacer(pairs...), forms: forms}
 }
 
 func spellings(s string) []string {
@@ -54,14 +59,56 @@ func spellings(s string) []string {
 		quoted = []byte(`""`)
 	}
 	std, raw := base64.StdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s))
-	all := []string{s, url.QueryEscape(s), url.PathEscape(s), string(quoted[1 : len(quoted)-1]), std, strings.TrimRight(std, "="), raw}
+	all := []string{
+		s, url.QueryEscape(s), url.PathEscape(s), inner(string(quoted)), inner(strconv.Quote(s)), dotted(s),
+		strings.ReplaceAll(s, "'", `'\''`),
+		std, strings.TrimRight(std, "="), raw,
+	}
 	return slices.DeleteFunc(all, func(f string) bool { return len(f) < minSecret })
 }
 
-// String returns s with every secret replaced by [Masked].
+// inner takes the quotes off.
+func inner(quoted string) string { return quoted[1 : len(quoted)-1] }
+
+// dotted is s as an excerpt of foreign bytes shows it.
+func dotted(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '.'
+		}
+		return r
+	}, s)
+}
+
+// String returns s with every secret replaced by [Masked], and so the begin of a
+// secret that an ellipsis cuts short.
 func (m *Mask) String(s string) string {
 	if m == nil || s == "" {
 		return s
 	}
-	return m.replace.Replace(s)
+	s = m.replace.Replace(s)
+	if !strings.Contains(s, ellipsis) {
+		return s
+	}
+	parts := strings.Split(s, ellipsis)
+	for i := range parts[:len(parts)-1] {
+		parts[i] = m.withoutBegin(parts[i])
+	}
+	return strings.Join(parts, ellipsis)
+}
+
+// withoutBegin masks the longest begin of a secret at the end of s.
+func (m *Mask) withoutBegin(s string) string {
+	longest := 0
+	for _, form := range m.forms {
+		for n := min(len(form), len(s)); n > longest && n >= minSecret; n-- {
+			if strings.HasSuffix(s, form[:n]) {
+				longest = n
+			}
+		}
+	}
+	if longest == 0 {
+		return s
+	}
+	return s[:len(s)-longest] + Masked
 }

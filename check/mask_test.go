@@ -23,6 +23,9 @@ func TestMask(t *testing.T) {
 		{"base64", []string{"user:hunter2"}, "Basic dXNlcjpodW50ZXIy", "Basic ***"},
 		{"lines", []string{"first\nsecond\n"}, "in second place", "in *** place"},
 		{"too short", []string{"ab", ""}, "ab cab", "ab cab"},
+		{"dots for what is not printable", []string{"a\tb\x01c"}, "got a.b.c", "got ***"},
+		{"quoted for a shell", []string{"it's"}, `curl -H 'X: it'\''s'`, "curl -H 'X: ***'"},
+		{"cut short", []string{"hunter2"}, "you said hunte… and hu…", "you said ***… and hu…"},
 		{"none", nil, "text", "text"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

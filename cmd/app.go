@@ -28,6 +28,9 @@ type App struct {
 	// Signals delivers the requests to stop. The first one ends a run early,
 	// with what is known so far; a second one ends the process.
 	Signals <-chan os.Signal
+	// Hangups prepares the process to stay: SIGHUP is delivered instead of
+	// ending it, and a broken pipe is an error of the write. nil: no hangups.
+	Hangups func() <-chan os.Signal
 	Now     func() time.Time
 
 	Kinds   []check.Kind
@@ -47,18 +50,28 @@ func Main(app App) int {
 	app.measuring = new(atomic.Bool)
 	code := make(chan int, 1)
 	go func() { code <- app.execute(ctx) }()
+	var first os.Signal
+	var at time.Time
 	for {
 		select {
 		case c := <-code:
 			return c
-		case <-app.Signals:
+		case s := <-app.Signals:
+			if s == first && time.Since(at) < echo {
+				continue
+			}
 			if !app.measuring.Load() || ctx.Err() != nil {
 				return ExitInterrupted
 			}
+			first, at = s, time.Now()
 			cancel(errInterrupted)
 		}
 	}
 }
+
+// echo is how soon the same signal again is the same request: timeout(1) sends
+// one to the process and one to its group.
+const echo = 100 * time.Millisecond
 
 // execute runs the command that the arguments name, tells what went wrong and
 // returns the exit code.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // atomicFile is a file that appears under its name when it is whole: a reader
@@ -19,6 +20,10 @@ type atomicFile struct {
 // createAtomic opens a file that commit will put at path. It refuses a path
 // that could not be written without it.
 func createAtomic(path string) (*atomicFile, error) {
+	if inherited(path) {
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+		return &atomicFile{File: file}, err
+	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -42,6 +47,13 @@ func createAtomic(path string) (*atomicFile, error) {
 		return nil, err
 	}
 	return createBeside(path, info.Mode().Perm())
+}
+
+// inherited reports whether the path names a stream that this process was
+// given, such as /dev/stderr. Behind it may be a file that others write to, too.
+func inherited(path string) bool {
+	path = filepath.ToSlash(filepath.Clean(path))
+	return path == "/dev/stderr" || strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/self/fd/")
 }
 
 // createBeside makes the temporary file, in the same folder so that renaming

@@ -61,7 +61,7 @@ func newCheck(a *App) *cobra.Command {
 	f.expect.arg, f.prefer.arg = "EXPRESSION", "EXPRESSION"
 	flags.VarP(&f.expect, "expect", "e", "what must hold of the facts, else the target is down; repeatable")
 	flags.VarP(&f.prefer, "prefer", "p", "what should hold of the facts, else the target is degraded; repeatable")
-	flags.VarP(&f.timeout, "timeout", "m", "how long one attempt may take")
+	flags.VarP(&f.timeout, "timeout", "m", "how long one attempt may take; 5s unless said otherwise")
 	flags.Var(&f.retry, "retry", "more attempts when one fails; a check that needed one is flaky")
 	f.options.register(c)
 	f.register(a, c)
@@ -96,7 +96,7 @@ func (a *App) cardOrTable() report.Format {
 	if a.StdoutWidth > 0 {
 		return report.Format{Name: "card", New: report.Card}
 	}
-	return report.Formats()[0]
+	return tableFormat()
 }
 
 // targetChecks makes a check of each target. The mistakes of all targets are

@@ -52,11 +52,7 @@ func meant(id string) []check.Verdict {
 }
 
 func (a *App) demo(ctx context.Context, f *verdictFlags) (err error) {
-	table, err := formatNamed("table")
-	if err != nil {
-		return err
-	}
-	destinations, err := parseReports(f.reports.values, table)
+	destinations, err := parseReports(f.reports.values, tableFormat())
 	if err != nil {
 		return err
 	}

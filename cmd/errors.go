@@ -9,6 +9,7 @@ import (
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/config"
+	"github.com/sonde-cli/sonde/internal/nearest"
 )
 
 // usageError is a mistake in how a command was called.
@@ -25,7 +26,7 @@ func usagef(hint, format string, args ...any) error {
 // place that words a fatal error.
 func (a *App) explain(err error) {
 	var said status
-	if err == nil || errors.As(err, &said) {
+	if err == nil || errors.As(err, &said) || unread(err) {
 		return
 	}
 	a.fail(err, exitCode(err))
@@ -160,6 +161,15 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// known returns a hint about a wrong name: the one that it was probably meant
+// to be, or all that there are.
+func known(all, wrong string, names []string) string {
+	if meant := nearest.To(wrong, names); meant != "" {
+		return "did you mean " + meant + "?"
+	}
+	return all + strings.Join(names, ", ")
 }
 
 // plural returns "1 check" or "3 checks".

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"syscall"
 
 	"github.com/sonde-cli/sonde/check"
 )
@@ -24,7 +25,11 @@ const (
 var (
 	errInterrupted = errors.New("interrupted")
 	errDeadline    = errors.New("the run's deadline ran out")
+	errUnread      = errors.New("nobody reads the report any more")
 )
+
+// unread reports whether the reader of an output went away, which is no error.
+func unread(err error) bool { return errors.Is(err, syscall.EPIPE) }
 
 // status is an error that carries an exit code of which everything is said.
 type status int
@@ -44,7 +49,7 @@ func asError(code int) error {
 func exitCode(err error) int {
 	var s status
 	switch {
-	case err == nil:
+	case err == nil, unread(err):
 		return ExitOK
 	case errors.As(err, &s):
 		return int(s)
@@ -64,7 +69,7 @@ type policy struct {
 func (p policy) code(s check.Summary, cause error) int {
 	fails := func(v check.Verdict) bool { return !check.Verdict(p.failOn).Worse(v) }
 	switch {
-	case errors.Is(cause, errInterrupted):
+	case errors.Is(cause, errInterrupted), errors.Is(cause, errUnread):
 		return ExitInterrupted
 	case errors.Is(cause, errDeadline):
 		return ExitDeadline

@@ -62,7 +62,7 @@ func (a *App) kind(name string) (check.Kind, error) {
 		}
 		names = append(names, k.Name)
 	}
-	return check.Kind{}, usagef("the kinds are "+strings.Join(names, ", "), "there is no kind %q", name)
+	return check.Kind{}, usagef(known("the kinds are ", name, names), "there is no kind %q", name)
 }
 
 // kindsText lists the kinds.

@@ -56,6 +56,7 @@ type measurement struct {
 	progress     bool
 	tap          func(check.Result) // sees each result; may be nil
 
+	stop    context.CancelCauseFunc // ends the run
 	outputs outputs
 	live    *report.ProgressLine // nil when nothing is shown
 	summary check.Summary        // of the checks that count
@@ -102,12 +103,13 @@ func (m *measurement) run(ctx context.Context) error {
 func (m *measurement) bounded(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	m.stop = cancel
 	if m.deadline > 0 {
 		defer time.AfterFunc(m.deadline, func() { cancel(errDeadline) }).Stop()
 	}
 	err := f(ctx)
-	if ctx.Err() != nil {
-		m.cause = context.Cause(ctx)
+	if cause := context.Cause(ctx); cause != nil && (m.cut > 0 || !errors.Is(cause, errUnread)) {
+		m.cause = cause
 	}
 	return err
 }
@@ -152,6 +154,9 @@ func (m *measurement) Put(r check.Result) error {
 		m.tap(r)
 	}
 	m.outputs.put(r)
+	if m.outputs.unread() {
+		m.stop(errUnread)
+	}
 	return nil
 }
 

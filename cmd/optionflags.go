@@ -50,7 +50,8 @@ func optionFlagList() []optionFlag {
 // optionFlags are the flags that set options of kinds.
 type optionFlags struct {
 	headers, sets list
-	data, user    string
+	data          []string
+	user          string
 	given         []config.Setting // in the order in which they were given
 }
 
@@ -58,7 +59,7 @@ func (f *optionFlags) register(c *cobra.Command) {
 	f.headers.arg, f.sets.arg = "'NAME: VALUE'", "OPTION=VALUE"
 	flags := c.Flags()
 	flags.VarP(&f.headers, "header", "H", "HTTP header, or @FILE with one on each line; repeatable")
-	flags.StringVarP(&f.data, "data", "d", "", "HTTP body `TEXT`, @FILE or @- for standard input; the method becomes POST")
+	flags.VarP(&dataValue{&f.data}, "data", "d", "HTTP body, @FILE or @- for standard input; POST of a form unless said otherwise; repeated ones are joined with &")
 	flags.StringVarP(&f.user, "user", "u", "", "HTTP basic authentication `NAME:PASSWORD`; write it as 'name:${PASSWORD}'")
 	for _, o := range optionFlagList() {
 		flag := flags.VarPF(&optionValue{flags: f, optionFlag: o}, o.name, o.short, o.doc)
@@ -103,6 +104,21 @@ func (v *optionValue) Type() string {
 	return v.arg
 }
 
+// dataValue is the flag --data, which can be repeated and empty.
+type dataValue struct{ values *[]string }
+
+// Set adds a part of the body.
+func (d *dataValue) Set(text string) error {
+	*d.values = append(*d.values, text)
+	return nil
+}
+
+// String is empty: there is no body unless one is given.
+func (d *dataValue) String() string { return "" }
+
+// Type names the value in help.
+func (d *dataValue) Type() string { return "TEXT" }
+
 // settings returns what all flags together set.
 func (f *optionFlags) settings(stdin io.Reader) ([]config.Setting, error) {
 	all := slices.Clone(f.given)
@@ -113,7 +129,26 @@ func (f *optionFlags) settings(stdin io.Reader) ([]config.Setting, error) {
 		}
 		all = append(all, settings...)
 	}
+	if len(f.data) > 0 {
+		all = append(all, formSettings(all)...)
+	}
 	return all, nil
+}
+
+// formSettings returns what --data implies, as it does with curl, where
+// nothing else was said.
+func formSettings(said []config.Setting) []config.Setting {
+	var all []config.Setting
+	if !slices.ContainsFunc(said, func(s config.Setting) bool { return s.Path == "method" }) {
+		all = append(all, config.Setting{Path: "method", Value: "POST", Flag: "--data"})
+	}
+	typed := func(s config.Setting) bool {
+		return s.Path == "headers_file" || strings.EqualFold(s.Path, "headers.Content-Type")
+	}
+	if !slices.ContainsFunc(said, typed) {
+		all = append(all, config.Setting{Path: "headers.Content-Type", Value: "application/x-www-form-urlencoded", Flag: "--data"})
+	}
+	return all
 }
 
 func (f *optionFlags) headerSettings(io.Reader) ([]config.Setting, error) {
@@ -147,14 +182,17 @@ func (f *optionFlags) userSettings(io.Reader) ([]config.Setting, error) {
 }
 
 func (f *optionFlags) dataSettings(stdin io.Reader) ([]config.Setting, error) {
-	file, isFile := strings.CutPrefix(f.data, "@")
-	switch {
-	case f.data == "":
+	if len(f.data) == 0 {
 		return nil, nil
-	case !isFile:
-		return []config.Setting{{Path: "body", Value: f.data, Flag: "--data"}}, nil
-	case file != "-":
-		return []config.Setting{{Path: "body_file", Value: literal(file), Flag: "--data"}}, nil
+	}
+	isFile := func(s string) bool { return strings.HasPrefix(s, "@") }
+	switch {
+	case !slices.ContainsFunc(f.data, isFile):
+		return []config.Setting{{Path: "body", Value: strings.Join(f.data, "&"), Flag: "--data"}}, nil
+	case len(f.data) > 1:
+		return nil, usagef("write all of the body into the file", "--data takes one @FILE, or several texts")
+	case f.data[0] != "@-":
+		return []config.Setting{{Path: "body_file", Value: literal(f.data[0][1:]), Flag: "--data"}}, nil
 	}
 	body, err := io.ReadAll(io.LimitReader(stdin, maxData+1))
 	if err == nil && len(body) > maxData {
@@ -183,3 +221,37 @@ const maxData = 64 << 20
 
 // literal keeps the loader from expanding variables in what is no template.
 func literal(s string) string { return strings.ReplaceAll(s, "${", "$${") }
+
+// insteadOfCurl tells a curl user what to write for a flag of curl's that is
+// not one of sonde's, or "".
+func insteadOfCurl(flag string) string {
+	switch flag {
+	case "resolve", "connect-to":
+		return "--address IP connects there and keeps the host's name"
+	case "connect-timeout", "max-time":
+		return "--timeout 5s bounds the whole attempt"
+	case "json":
+		return "write --data '{...}' --header 'Content-Type: application/json'"
+	case "data-raw", "data-binary", "data-ascii":
+		return "write --data, which sends a file as it is"
+	case "cookie", "b":
+		return "write --header 'Cookie: name=value'"
+	case "referer":
+		return "write --header 'Referer: URL'"
+	case "compressed":
+		return "write --set compression=any"
+	case "interface":
+		return "write --set source=IP"
+	case "tlsv1.2", "tlsv1.3":
+		return "write --set tls.min_version=" + strings.TrimPrefix(flag, "tlsv")
+	case "request":
+		return "write --method"
+	case "silent", "s", "output", "o":
+		return "write --report quiet to see nothing while all is up"
+	case "fail", "f":
+		return "a status other than 2xx is a failure already"
+	case "oauth2-bearer":
+		return "write --bearer '${TOKEN}'"
+	}
+	return ""
+}

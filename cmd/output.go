@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/report"
@@ -34,7 +33,7 @@ func parseReports(values []string, fallback report.Format) ([]destination, error
 		if hasPath && path == "" {
 			return nil, usagef("for example: --report "+name+"=out.txt", "--report %s: the path is missing", value)
 		}
-		if path == "-" {
+		if path == "-" || path == "/dev/stdout" {
 			path = ""
 		}
 		key := path
@@ -59,6 +58,9 @@ func parseReports(values []string, fallback report.Format) ([]destination, error
 	return all, nil
 }
 
+// tableFormat is what is shown when no report is asked for.
+func tableFormat() report.Format { return report.Formats()[0] }
+
 func formatNamed(name string) (report.Format, error) {
 	var names []string
 	for _, f := range report.Formats() {
@@ -67,7 +69,7 @@ func formatNamed(name string) (report.Format, error) {
 		}
 		names = append(names, f.Name)
 	}
-	return report.Format{}, usagef("the formats are "+strings.Join(names, ", "), "there is no report format %q", name)
+	return report.Format{}, usagef(known("the formats are ", name, names), "there is no report format %q", name)
 }
 
 // output is a report while it is written.
@@ -124,6 +126,11 @@ func (all outputs) put(r check.Result) {
 	}
 }
 
+// unread reports whether there is one report, and its reader went away.
+func (all outputs) unread() bool {
+	return len(all) == 1 && all[0].file == nil && unread(all[0].err)
+}
+
 // finish completes all reports and returns their errors. A reader that went
 // away (`| head`) is no error.
 func (all outputs) finish() []error {
@@ -139,7 +146,7 @@ func (all outputs) finish() []error {
 		default:
 			o.file.discard()
 		}
-		if o.err != nil && !errors.Is(o.err, syscall.EPIPE) {
+		if o.err != nil && !unread(o.err) {
 			errs = append(errs, o.describe())
 		}
 	}

@@ -16,6 +16,12 @@ import (
 func Process(build Build, example []byte) App {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as it is below nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	// A reader that goes away (`| head`) is an error of its write, not the end
+	// of the process: the other reports have to be completed.
+	signal.Ignore(syscall.SIGPIPE)
 	return App{
 		Args:        os.Args[1:],
 		LookupEnv:   os.LookupEnv,
@@ -25,11 +31,20 @@ func Process(build Build, example []byte) App {
 		StdoutWidth: columns(os.Stdout),
 		StderrWidth: columns(os.Stderr),
 		Signals:     signals,
+		Hangups:     hangups,
 		Now:         time.Now,
 		Kinds:       probes.Kinds(),
 		Build:       build.complete(),
 		Example:     example,
 	}
+}
+
+// hangups delivers SIGHUP, which is no request to stop any more.
+func hangups() <-chan os.Signal {
+	hangups := make(chan os.Signal, 1)
+	signal.Reset(syscall.SIGHUP)
+	signal.Notify(hangups, syscall.SIGHUP)
+	return hangups
 }
 
 // columns returns the width of the terminal behind f, or 0 when there is none.

@@ -1,9 +1,11 @@
 package cmd
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const rootLong = `sonde checks whether things are up, how fast they are, and why they are not.
@@ -11,6 +13,7 @@ const rootLong = `sonde checks whether things are up, how fast they are, and why
   sonde check https://example.com                 look at one thing now
   sonde run checks.yaml                           all checks of a file, once
   sonde run checks.yaml --report json             the same for a machine
+  sonde serve checks.yaml                         all of them again and again, with metrics
   sonde demo                                      see all of it without the network
 
 Exit codes: 0 all up, 1 some down, 2 usage or configuration error, 3 none down
@@ -21,7 +24,7 @@ deadline ran out, 130 interrupted.`
 // one file and one line here.
 func commands() []func(*App) *cobra.Command {
 	return []func(*App) *cobra.Command{
-		newCheck, newRun, newValidate, newKinds, newSchema, newDemo, newPlayground, newVersion,
+		newCheck, newRun, newServe, newValidate, newKinds, newSchema, newDemo, newPlayground, newVersion,
 	}
 }
 
@@ -53,9 +56,7 @@ func newRoot(a *App) *cobra.Command {
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("'"+c.CommandPath()+" --help' lists the flags", "%s", err)
-	})
+	root.SetFlagErrorFunc(flagError)
 	cobra.EnableCommandSorting = false
 	for _, build := range commands() {
 		root.AddCommand(build(a))
@@ -63,6 +64,18 @@ func newRoot(a *App) *cobra.Command {
 	root.InitDefaultCompletionCmd(a.Args...)
 	strictCompletion(root)
 	return root
+}
+
+// flagError words a mistake in the flags.
+func flagError(c *cobra.Command, err error) error {
+	hint := "'" + c.CommandPath() + " --help' lists the flags"
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && c.Name() == "check" {
+		if instead := insteadOfCurl(unknown.GetSpecifiedName()); instead != "" {
+			hint = instead
+		}
+	}
+	return usagef(hint, "%s", err)
 }
 
 // strictCompletion makes `completion` without one of its shells a mistake; it

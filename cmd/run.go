@@ -64,11 +64,7 @@ func (a *App) run(ctx context.Context, f *runFlags, files []string) error {
 	if f.concurrency < 1 {
 		return usagef("", "--concurrency %d: it takes at least 1", f.concurrency)
 	}
-	table, err := formatNamed("table")
-	if err != nil {
-		return err
-	}
-	destinations, err := parseReports(f.reports.values, table)
+	destinations, err := parseReports(f.reports.values, tableFormat())
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,14 @@
 package cmd
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,7 +20,11 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"sonde": func() {
-		app := Process(Build{Version: "1.2.3", Commit: "c0ffee", Date: "2026-01-02T03:04:05Z"}, nil)
+		example, err := os.ReadFile(os.Getenv("SONDE_EXAMPLE"))
+		if err != nil {
+			panic(err) // the test's own set-up
+		}
+		app := Process(Build{Version: "1.2.3", Commit: "c0ffee", Date: "2026-01-02T03:04:05Z"}, example)
 		app.Kinds = append(app.Kinds, toyKind())
 		os.Exit(Main(app))
 	}})
@@ -25,17 +33,27 @@ func TestMain(m *testing.M) {
 // TestScripts runs the scripts of testdata, which are the contract of the
 // command line, one process for each command.
 func TestScripts(t *testing.T) {
+	example, err := filepath.Abs("../checks.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup:               func(env *testscript.Env) error { env.Vars = append(env.Vars, "NO_COLOR=", "CI=true"); return nil },
+		Setup: func(env *testscript.Env) error {
+			env.Vars = append(env.Vars, "NO_COLOR=", "CI=true", "SONDE_EXAMPLE="+example)
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":     exits,
-			"serve":     serve,
-			"interrupt": interrupt,
-			"repeat":    repeat,
-			"binary":    binary,
+			"exits":       exits,
+			"serve":       serve,
+			"interrupt":   interrupt,
+			"interruptAt": interruptAt,
+			"unread":      unreadPipe,
+			"repeat":      repeat,
+			"binary":      binary,
+			"files":       onlyFiles,
 		},
 	})
 }
@@ -63,7 +81,7 @@ func demand(ts *testscript.TestScript, want string, err error) {
 }
 
 // serve starts a loopback server and sets the variable to its host:port:
-// serve ADDR refuse | silence | say TEXT
+// serve ADDR refuse | silence | echo | say TEXT
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: serve VARIABLE MODE [ARG]")
@@ -79,6 +97,18 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 		server, err := testnet.ListenTCP(testnet.Silence)
 		ts.Check(err)
 		addr, closer = server.Addr(), server.Close
+	case "echo": // over HTTP: the request is the body of the response
+		server, err := testnet.ListenTCP(func(conn net.Conn) {
+			request := make([]byte, 4096)
+			if n, err := conn.Read(request); err == nil {
+				_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nX: %q\r\nContent-Length: %d\r\n\r\n%s", request[:n], n, request[:n])
+			}
+		})
+		ts.Check(err)
+		addr, closer = server.Addr(), server.Close
+		_, port, err := net.SplitHostPort(addr)
+		ts.Check(err)
+		ts.Setenv("PORT", port)
 	case "say":
 		text, err := strconv.Unquote(`"` + args[2] + `"`)
 		ts.Check(err)
@@ -111,13 +141,7 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer func() { _ = server.Close() }()
 
-	// The test binary is its own sonde: it goes by the name that it is called.
-	self, err := os.Executable()
-	ts.Check(err)
-	cmd := exec.Command(self)
-	cmd.Args = args[1:]
-	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = []string{"KNOCK=" + server.Addr(), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR")}
+	cmd := self(ts, args[1:], "KNOCK="+server.Addr())
 	cmd.Stdout, cmd.Stderr = ts.Stdout(), ts.Stderr()
 	ts.Check(cmd.Start())
 	ended := make(chan error, 1)
@@ -131,6 +155,53 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	demand(ts, args[0], err)
 }
 
+// self returns a command of this program. The test binary is its own sonde: it
+// goes by the name that it is called.
+func self(ts *testscript.TestScript, args []string, env ...string) *exec.Cmd {
+	path, err := os.Executable()
+	ts.Check(err)
+	cmd := exec.Command(path)
+	cmd.Args = args
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = append(env, "HOME="+ts.Getenv("HOME"), "TMPDIR="+ts.Getenv("TMPDIR"), "SONDE_EXAMPLE="+ts.Getenv("SONDE_EXAMPLE"))
+	return cmd
+}
+
+// interruptAt runs a command, sends it an interrupt when its output holds the
+// text, and demands its exit code: interruptAt TEXT 0 sonde playground
+func interruptAt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: interruptAt TEXT CODE PROGRAM [ARG]...")
+	}
+	cmd := self(ts, args[2:])
+	cmd.Stderr = ts.Stderr()
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		_, _ = fmt.Fprintln(ts.Stdout(), lines.Text())
+		if strings.Contains(lines.Text(), args[0]) {
+			ts.Check(cmd.Process.Signal(os.Interrupt))
+		}
+	}
+	demand(ts, args[1], cmd.Wait())
+}
+
+// unreadPipe runs a command whose standard output is a pipe that nobody reads,
+// and demands its exit code: unread 0 sonde kinds
+func unreadPipe(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: unread CODE PROGRAM [ARG]...")
+	}
+	r, w, err := os.Pipe()
+	ts.Check(err)
+	ts.Check(r.Close())
+	defer w.Close()
+	cmd := self(ts, args[1:])
+	cmd.Stdout, cmd.Stderr = w, ts.Stderr()
+	demand(ts, args[0], cmd.Run())
+}
+
 // repeat writes a line many times: repeat FILE COUNT LINE
 func repeat(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
@@ -139,6 +210,26 @@ func repeat(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat(args[2]+"\n", n)), 0o644))
+}
+
+// onlyFiles demands that a folder holds these files and no more, hidden ones
+// counted and folders not: files FOLDER FILE...
+func onlyFiles(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: files FOLDER [FILE]...")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	var have []string
+	for _, e := range entries {
+		if !e.IsDir() || args[0] != "." {
+			have = append(have, e.Name())
+		}
+	}
+	want := slices.Sorted(slices.Values(args[1:]))
+	if !slices.Equal(have, want) {
+		ts.Fatalf("%s holds %q, want %q", args[0], have, want)
+	}
 }
 
 // binary writes bytes that are no text: binary FILE

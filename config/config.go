@@ -47,6 +47,9 @@ type Loader struct {
 	// built, so a check that is left out may have unset variables and missing
 	// files.
 	Filter func(id, name string, tags []string) bool
+	// Modules keeps the templates that have a kind, which holds on to the
+	// text of the files.
+	Modules bool
 }
 
 // Set is what was loaded.
@@ -54,8 +57,10 @@ type Set struct {
 	Checks   []*check.Check // in the order of the files
 	Warnings []Problem      // doubtful, but no reason to refuse
 	Files    []string       // those read, in order
+	Limits   Limits         // of a loop
 	Total    int            // enabled checks, before the Filter
 	Disabled int            // checks with enabled: false
+	Modules  []*Module      // when the Loader keeps them, by file and name
 }
 
 // Load reads files, directories and, for "-", standard input. Bad input gives
@@ -91,6 +96,8 @@ type load struct {
 	warnings  problems
 	ids       map[string]place
 	templates map[string]parsed
+	windows   map[string]parsedWindow
+	limitsAt  place
 	visits    int
 	exhausted bool
 }
@@ -98,7 +105,7 @@ type load struct {
 func (l *Loader) begin(ctx context.Context) *load {
 	in := &load{
 		Loader: l, ctx: ctx, set: &Set{},
-		ids: make(map[string]place), templates: make(map[string]parsed),
+		ids: make(map[string]place), templates: make(map[string]parsed), windows: make(map[string]parsedWindow),
 	}
 	for _, k := range l.Kinds {
 		in.kinds = append(in.kinds, &kind{Kind: k, facts: k.AllFacts(), tests: make(map[string]compiled)})

@@ -97,7 +97,10 @@ func (f *file) parseEach(n *yaml.Node) *each {
 	switch {
 	case n.Kind == yaml.SequenceNode:
 		add("", n)
-	case n.Kind == yaml.MappingNode && len(n.Content) > 0:
+	case n.Kind == yaml.MappingNode && len(n.Content) == 0:
+		f.problem(n, "each has no keys", eachHint)
+		return nil
+	case n.Kind == yaml.MappingNode:
 		for key, value := range pairs(n) {
 			if strings.Trim(key.Value, nameBytes) != "" || key.Value == "" {
 				f.problem(key, fmt.Sprintf("%q cannot be a key of each", key.Value), "letters, digits, _ and - may be in it")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -37,9 +38,9 @@ func (k *kind) compile(text string) (check.Test, *expect.Error) {
 	return c.test, c.err
 }
 
-// expectationNodes returns the items of expect or prefer.
-func expectationNodes(merged *yaml.Node, l check.Level) []*yaml.Node {
-	n := lookup(merged, l.String())
+// items returns those of a key that takes a list or a single one.
+func items(merged *yaml.Node, key string) []*yaml.Node {
+	n := lookup(merged, key)
 	if n != nil && n.Kind == yaml.SequenceNode {
 		return n.Content
 	}
@@ -55,7 +56,7 @@ func (m *maker) lintExpectations() {
 	d := m.file.decoder(nil)
 	d.lint = true
 	for _, level := range []check.Level{check.Expect, check.Prefer} {
-		for _, n := range expectationNodes(m.merged, level) {
+		for _, n := range items(m.merged, level.String()) {
 			if n.Kind != yaml.ScalarNode || isNull(n) {
 				continue
 			}
@@ -71,11 +72,17 @@ func (m *maker) compile(d *decoder, n *yaml.Node, text string) check.Test {
 	if err == nil {
 		return test
 	}
-	offset := err.Offset
-	if text != n.Value { // the offset counts in the expanded text
-		offset = whole
+	if text == n.Value {
+		d.fail(n, err.Offset, err.Message, err.Hint)
+		return nil
 	}
-	d.fail(n, offset, err.Message, err.Hint)
+	// The offset counts in the expanded text, and the message may quote a part of
+	// a secret, of which a mask knows only the whole.
+	if slices.ContainsFunc(d.secrets, func(secret string) bool { return secret != "" && strings.Contains(text, secret) }) {
+		d.fail(n, whole, "with its references filled in, this is no valid expression", "write a value with quotes in it in another way, for it is not escaped")
+		return nil
+	}
+	d.fail(n, whole, err.Message, err.Hint)
 	return nil
 }
 
@@ -87,7 +94,7 @@ func (m *maker) expectations(d *decoder, b *body) []check.Expectation {
 		if level == check.Prefer {
 			texts = b.Prefer
 		}
-		for i, n := range expectationNodes(m.merged, level) {
+		for i, n := range items(m.merged, level.String()) {
 			if d.failed && (i >= len(texts) || texts[i] == "") {
 				continue // it was reported
 			}
@@ -145,23 +152,30 @@ func (s *shared) setUser(user []check.Expectation) {
 	s.needs = func(fact string) bool { return facts[fact] }
 }
 
+// expects reports whether an expectation of the user, not a preference, mentions
+// the fact.
+func (s *shared) expects(fact string) bool {
+	return slices.ContainsFunc(s.user, func(e check.Expectation) bool {
+		return e.Level == check.Expect && slices.Contains(e.Test.Facts(), fact)
+	})
+}
+
 // addDefaults puts before the user's expectations those of the kind whose
-// facts the user does not mention. A user who expects a failure takes over from
+// facts no expectation of the user mentions. A preference does not count: who
+// prefers all packets back still wants to know when none comes. A user who expects a failure takes over from
 // what the failure keeps from being seen.
 func (s *shared) addDefaults(k *kind, defaults []check.Default) error {
 	if s.all != nil && slices.Equal(defaults, s.defaults) {
 		return nil
 	}
 	all := make([]check.Expectation, 0, len(defaults)+len(s.user))
-	expectsError := slices.ContainsFunc(s.user, func(e check.Expectation) bool {
-		return e.Level == check.Expect && slices.Contains(e.Test.Facts(), "error")
-	})
+	expectsError := s.expects("error")
 	for _, d := range defaults {
 		test, err := k.compile(d.Expect)
 		if err != nil {
 			return fmt.Errorf("the kind %s expects %q by default, which is wrong: %s", k.Name, d.Expect, err.Message)
 		}
-		if !slices.ContainsFunc(test.Facts(), s.needs) {
+		if !slices.ContainsFunc(test.Facts(), s.expects) {
 			all = append(all, check.Expectation{Text: d.Expect, Test: test, WhenSeen: d.WhenSeen || expectsError})
 		}
 	}

@@ -81,8 +81,12 @@ func (f *file) load() {
 		}
 	}
 	f.version(root)
+	f.loadLimits(lookup(root, "limits"))
 	f.loadDefaults(lookup(root, "defaults"))
 	f.loadTemplates(lookup(root, "templates"))
+	if f.in.Modules {
+		f.modules()
+	}
 	f.loadChecks(root)
 }
 

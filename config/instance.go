@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -29,6 +30,7 @@ type maker struct {
 	files  map[string]string
 	bad    int
 	shared shared
+	target string // of a module's check; empty in a file
 }
 
 // check makes the checks of one item under checks.
@@ -41,14 +43,32 @@ func (f *file) check(n *yaml.Node) {
 	}
 	base := without(f.defaults, func(key string) bool { return key != k.Name && f.in.kind(key) != nil })
 	m := &maker{file: f, merged: merge(base, own), kind: k, line: n.Line, files: make(map[string]string)}
-	m.block, m.key = lookup(m.merged, k.Name), lookupKey(m.merged, k.Name)
+	m.block, m.key = placed(lookup(m.merged, k.Name), n, k.Name), lookupKey(m.merged, k.Name)
 	m.lintExpectations()
+	m.lintSchedule()
 	if n := lookup(m.merged, "each"); n != nil {
 		if m.each = f.parseEach(n); m.each == nil {
 			return
 		}
 	}
 	m.run(n)
+}
+
+// placed returns the kind's block of a check as if it stood there. What it
+// lacks is missing in the check, not in the template or the defaults that it
+// came from.
+func placed(block, n *yaml.Node, kind string) *yaml.Node {
+	own := lookup(n, kind)
+	if block == nil || block.Kind != yaml.MappingNode || own != nil && own.Kind == yaml.MappingNode {
+		return block
+	}
+	at := n
+	if own != nil {
+		at = lookupKey(n, kind)
+	}
+	moved := *block
+	moved.Line, moved.Column = at.Line, at.Column
+	return &moved
 }
 
 // kindOf finds the one kind of a check, its templates included. That there is
@@ -185,16 +205,23 @@ func (m *maker) decode(d *decoder, part any) {
 // unless the options cannot even be read.
 func (m *maker) complete(c *check.Check, d *decoder) bool {
 	options := m.kind.New()
+	if !m.aim(d, options) { // before, so that nothing required is missing
+		return false
+	}
 	d.value(m.block, reflect.ValueOf(options), &field{name: m.kind.Name})
+	m.aim(d, options) // and again, because the target wins
 	readable := !d.failed
 	b := newSpec().body
 	m.decode(d, &b)
 	user := m.expectations(d, &b)
 	m.bounds(d, &b)
+	m.failingInterval(d, &b)
+	c.Schedule = m.schedule(d, &b)
 	if !readable {
 		return false
 	}
 	c.Interval, c.Timeout, c.Optional = b.Interval, b.Timeout, b.Optional
+	c.IntervalFailing = b.IntervalFailing
 	c.Labels = m.shared.labelMap(b.Labels)
 	c.Retry = b.Retry.retry()
 	built := m.kind.finish(c, options, d, user, &m.shared, func(option string) *yaml.Node {
@@ -271,6 +298,9 @@ type shared struct {
 	needs    func(string) bool
 	defaults []check.Default
 	all      []check.Expectation
+	interval time.Duration // with windows
+	windows  []string
+	schedule *check.Schedule
 }
 
 func (s *shared) tagList(tags []string) []string {

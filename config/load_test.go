@@ -288,7 +288,7 @@ func TestDefaultExpectationsGiveWay(t *testing.T) {
 	for _, tt := range []struct{ name, keys, want string }{
 		{"none", "", "status < 300, cert.trusted"},
 		{"the fact in expect", ", expect: [status == 404]", "cert.trusted, status == 404"},
-		{"the fact in prefer", ", prefer: [cert.trusted]", "status < 300, cert.trusted"},
+		{"the fact in prefer", ", prefer: [status == 200]", "status < 300, cert.trusted, status == 200"},
 		{"another fact", ", expect: [latency < 1s]", "status < 300, cert.trusted, latency < 1s"},
 		{"an expected failure", ", expect: [\"error == ''\"]", "status < 300, cert.trusted, error == ''"},
 	} {

@@ -138,6 +138,8 @@ func wording(text string) (message, hint string) {
 		return strings.ReplaceAll(text, "'", `"`), "an alias *name needs an anchor &name above it"
 	case strings.Contains(text, "control characters"):
 		return "the text has control characters", ""
+	case strings.Contains(text, "incompatible YAML document"):
+		return "YAML of this version is not supported", "remove the line %YAML"
 	case strings.Contains(text, "max depth"):
 		return "lists and maps are nested too deep", ""
 	}

@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/internal/nearest"
 )
 
 // isPlainType reports whether values of the type stand in the file without
 // quotes.
 func isPlainType(t reflect.Type) bool {
-	if t == durationType || t == sizeType {
+	if t == durationType || t == sizeType || t == rateType {
 		return false
 	}
 	switch t.Kind() {
@@ -34,6 +35,8 @@ func wanted(t reflect.Type) string {
 		return "a duration such as 300ms, 5s or 14d"
 	case sizeType:
 		return "a size such as 64KiB or 10MB"
+	case rateType:
+		return "a rate such as 10/s or 30/m"
 	case regexpType:
 		return "a regular expression"
 	}
@@ -69,6 +72,13 @@ func setScalar(v reflect.Value, text, shown string, f *field) (message, hint str
 			return notA(), numberHint(text)
 		}
 		v.SetInt(int64(size))
+		return "", ""
+	case rateType:
+		r, err := parseRate(text)
+		if err != nil {
+			return notA(), rateHint(text)
+		}
+		v.SetFloat(float64(r))
 		return "", ""
 	case regexpType:
 		re, err := regexp.Compile(text)
@@ -119,7 +129,7 @@ func setString(v reflect.Value, text, shown string, f *field) (message, hint str
 }
 
 func didYouMean(wrong string, known []string) string {
-	if best := nearest(wrong, known); best != "" {
+	if best := nearest.To(wrong, known); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return ""

@@ -32,6 +32,7 @@ func Schema(kinds []check.Kind) ([]byte, error) {
 		"required":             []string{"version", "checks"},
 		"properties": object{
 			"version":   object{"const": 1, "description": "version of the file's format"},
+			"limits":    limitsSchema(),
 			"defaults":  orNull(object{"$ref": "#/$defs/defaults"}),
 			"templates": orNull(object{"type": "object", "additionalProperties": object{"$ref": "#/$defs/template"}, "description": "blocks of keys by name, for checks to use"}),
 			"checks":    object{"type": "array", "minItems": 1, "items": object{"$ref": "#/$defs/check"}, "description": "what to measure"},
@@ -75,6 +76,8 @@ func (s schemer) block(misplaced []string) object {
 		p := properties[name].(object)
 		p["description"] = fmt.Sprint(p["description"], ". ", s.factDoc())
 	}
+	window := object{"type": "string", "pattern": windowPattern}
+	properties["schedule"].(object)["anyOf"] = []object{window, {"type": "array", "items": window}}
 	for _, k := range s.kinds {
 		properties[k.Name] = object{"$ref": "#/$defs/kind." + k.Name}
 	}
@@ -180,6 +183,8 @@ func scalarSchema(t reflect.Type, f *field) object {
 		return object{"anyOf": []object{{"type": "string", "pattern": durationPattern()}, {"const": 0}}}
 	case t == sizeType:
 		return object{"anyOf": []object{{"type": "string", "pattern": `^[0-9.]+(B|KB|MB|GB|KiB|MiB|GiB)?$|` + reference}, {"type": "number", "minimum": 0}}}
+	case t == rateType:
+		return object{"type": "string", "pattern": ratePattern + "|" + reference}
 	case len(f.enum) > 0:
 		return object{"anyOf": []object{{"enum": enumValues(f.enum)}, {"type": "string", "pattern": reference}}}
 	}
@@ -226,6 +231,15 @@ func orNull(schema object) object {
 		return object{"anyOf": []object{schema, {"type": "null"}}, "description": doc}
 	}
 	return object{"anyOf": []object{schema, {"type": "null"}}}
+}
+
+// windowPattern describes what check.ParseWindow reads.
+const windowPattern = `^([A-Za-z]{3}(-[A-Za-z]{3})?(,[A-Za-z]{3}(-[A-Za-z]{3})?)* )?[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9] [A-Za-z][A-Za-z0-9_+/-]*$|` + reference
+
+func limitsSchema() object {
+	limits := structSchema(reflect.TypeFor[limitsSpec]())
+	limits["description"] = "what a loop has under way at most"
+	return orNull(limits)
 }
 
 func eachSchema() object {

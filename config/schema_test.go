@@ -79,6 +79,14 @@ checks:
       tls: {min_version: 1.2}
       proxy: {url: "http://proxy.test"}
 `,
+		`version: 1
+limits: {in_flight: "${MISSING:-2000}", per_host: 4, per_host_rate: 0.5/s}
+defaults: {schedule: "mon-fri 08:00-18:00 Europe/Berlin", interval_failing: 5s}
+checks:
+  - {name: a, ping: {host: x}}
+  - {name: b, ping: {host: x}, schedule: ["22:00-06:00 UTC", "sat,sun 00:00-24:00 ${MISSING:-UTC}"]}
+  - {name: c, ping: {host: x}, schedule: []}`,
+		"version: 1\nlimits:\nchecks: [{name: a, ping: {host: x}}]",
 		"version: 1\ndefaults: {ping: {host: x}}\nchecks: [{name: a, ping: {count: 1}}]",
 	} {
 		mustLoad(t, testLoader(testEnv()), text)
@@ -109,6 +117,9 @@ func TestSchemaRefuses(t *testing.T) {
 		"misplaced":      "version: 1\ndefaults: {name: a}\nchecks: [{name: a, ping: {host: x}}]",
 		"each":           "version: 1\nchecks: [{name: a, each: {h: x}, ping: {host: x}}]",
 		"nested":         "version: 1\nchecks: [{name: a, web: {url: 'http://x', tls: {insecur: true}}}]",
+		"limit":          "version: 1\nlimits: {in_fligth: 3}\nchecks: [{name: a, ping: {host: x}}]",
+		"rate":           "version: 1\nlimits: {per_host_rate: 3}\nchecks: [{name: a, ping: {host: x}}]",
+		"window":         "version: 1\nchecks: [{name: a, ping: {host: x}, schedule: [8am-6pm]}]",
 		"items":          "version: 1\nchecks: [{name: a, tags: a, ping: {host: x}}]",
 	} {
 		if err := schema.Validate(asJSON(t, text)); err == nil {

@@ -37,13 +37,15 @@ type eachSpec struct{}
 
 // body is how it is measured and judged.
 type body struct {
-	Expect   []string          `yaml:"expect" single:"true" doc:"expression, or list of expressions, over the kind's facts; a miss is down"`
-	Prefer   []string          `yaml:"prefer" single:"true" doc:"expression, or list of expressions, over the kind's facts; a miss is degraded"`
-	Retry    retrySpec         `yaml:"retry" doc:"how often a failed attempt is tried again"`
-	Interval time.Duration     `yaml:"interval" doc:"time between two runs in a loop, at least 1s; 30s by default"`
-	Timeout  time.Duration     `yaml:"timeout" doc:"time that one attempt may take; 5s by default"`
-	Labels   map[string]string `yaml:"labels" shown:"true" doc:"names and values that results carry"`
-	Optional bool              `yaml:"optional" doc:"true keeps the check from failing the run"`
+	Expect          []string          `yaml:"expect" single:"true" doc:"expression, or list of expressions, over the kind's facts; a miss is down"`
+	Prefer          []string          `yaml:"prefer" single:"true" doc:"expression, or list of expressions, over the kind's facts; a miss is degraded"`
+	Retry           retrySpec         `yaml:"retry" doc:"how often a failed attempt is tried again"`
+	Interval        time.Duration     `yaml:"interval" doc:"time between two runs in a loop, at least 1s; 30s by default"`
+	IntervalFailing time.Duration     `yaml:"interval_failing" doc:"interval while the check is down or degraded, at least 1s; the interval by default"`
+	Schedule        []string          `yaml:"schedule" shown:"true" single:"true" doc:"window of time, or list of windows, outside of which a loop does not run the check, such as mon-fri 08:00-18:00 Europe/Berlin; always by default"`
+	Timeout         time.Duration     `yaml:"timeout" doc:"time that one attempt may take; 5s by default"`
+	Labels          map[string]string `yaml:"labels" shown:"true" doc:"names and values that results carry"`
+	Optional        bool              `yaml:"optional" doc:"true keeps the check from failing the run"`
 }
 
 type retrySpec struct {
@@ -64,4 +66,4 @@ func newSpec() *spec {
 }
 
 // fileKeys are the top-level keys.
-func fileKeys() []string { return []string{"version", "defaults", "templates", "checks"} }
+func fileKeys() []string { return []string{"version", "limits", "defaults", "templates", "checks"} }

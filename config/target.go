@@ -147,6 +147,8 @@ func (t *targeter) notAHost(target string) string {
 	switch ext := filepath.Ext(target); {
 	case ext == ".yaml" || ext == ".yml":
 		return "to run the checks of a file: sonde run " + target
+	case strings.HasPrefix(target, "/"), strings.HasPrefix(target, "./"), strings.HasPrefix(target, "../"):
+		return "a target is no file; to run the checks of one: sonde run " + target
 	case strings.ContainsAny(target, "/?"):
 		return "did you mean https://" + target + "?"
 	case strings.Contains(target, ":"):
@@ -194,8 +196,10 @@ func (t *targeter) expectations(texts []string, level check.Level) []check.Expec
 // block writes the settings as the block of a file would.
 func (t *targeter) block(options check.Options, settings []Setting) *yaml.Node {
 	root := &yaml.Node{Kind: yaml.MappingNode}
+	told := make(map[string]bool) // flags that do not apply; one may set several options
 	for _, s := range settings {
-		if !t.put(root, reflect.TypeOf(options).Elem(), s.Path, s) {
+		if !t.put(root, reflect.TypeOf(options).Elem(), s.Path, s) && !told[s.Flag] {
+			told[s.Flag] = true
 			t.problem(fmt.Sprintf("%s does not apply to %s: the kind %s has no option %s", s.Flag, t.shown, t.kind.Name, s.Path),
 				"sonde kinds "+t.kind.Name+" lists the options")
 		}
@@ -213,7 +217,14 @@ func (t *targeter) put(n *yaml.Node, typ reflect.Type, path string, s Setting) b
 	case typ.Kind() == reflect.Struct && path != "":
 		name, rest, _ := strings.Cut(path, ".")
 		f := fieldNamed(fieldsOf(typ), name)
-		return f != nil && t.put(t.child(n, name), f.typ, rest, s)
+		if f == nil {
+			return false
+		}
+		inner := t.child(n, name)
+		if _, named := t.names[inner]; !named {
+			t.names[inner] = s.Flag
+		}
+		return t.put(inner, f.typ, rest, s)
 	case typ.Kind() == reflect.Map && path != "":
 		return t.put(t.child(n, path), typ.Elem(), "", s)
 	case typ.Kind() == reflect.Slice && path == "" && isScalar(typ.Elem()):

@@ -27,6 +27,8 @@ func TestTargetPicksTheKind(t *testing.T) {
 		{"dns:53", "", "did you mean tcp://dns:53?"},
 		{"x.test/a", "", "did you mean https://x.test/a?"},
 		{"checks.yaml", "", "sonde run checks.yaml"},
+		{"/etc/sonde", "", "a target is no file; to run the checks of one: sonde run /etc/sonde"},
+		{"./checks", "", "sonde run ./checks"},
 		{"", "", "the target is empty"},
 		{"http://u:pass word@x.test/ ", "", "has a space"},
 		{"htps://u:hunter22@x.test/", "", "htps://u:***@x.test/: unknown scheme"},

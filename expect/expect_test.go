@@ -71,7 +71,8 @@ func TestHolds(t *testing.T) {
 		"body contains 'ok'", "body.size <= 10KB", "body.size < 64KiB", "body.size > 0B",
 		"json.status == 'fail'", "json.count == 5", "json.count > 4.5", "json.ok", "json.ok == true", "not (json.ok == false)",
 		"json.none == nil", "json.nothing == nil", "json.count != nil", "json.a.b.c == 1.5", "json?.a?.b?.c > 1",
-		"json.items[0].name == 'a'", "json.items[-1].name == 'b'", "json['count'] == 5", "json.items[json.items[0].n].name == 'b'",
+		"json.items[0].name == 'a'", "json.items[-1].name == 'b'", "json['count'] == 5", "json.items[json.items[0].n].name == 'b'", "headers[lower('SERVER')] == 'nginx'",
+		"json.items[json.count]?.name == nil", "(json.items[json.count]?.name ?? 'x') == 'x'", "all(json.items, .gone?.deeper == nil)",
 		"headers.server == 'nginx'", "headers['Content-Type'] startsWith 'text/'", "headers['x'] == nil", "'server' in headers",
 		"'20 mx2.test' in answers", "answers[0] contains 'mail'", "len(answers) == 2", "len(answers) >= 1 and len(answers) < 3",
 		"any(answers, # contains 'mail')", "all(answers, # matches 'mx[12]')", "none(answers, # contains 'mx3')",
@@ -136,7 +137,8 @@ func TestFails(t *testing.T) {
 		{"all(json.items, .nope != 1)", "json", "all(json.items, .nope != 1): a member is missing in what was seen"},
 		{"json.text * 2 > 3", "json", "json.text * 2 > 3 does not fit what was seen: json.text '5'"},
 		{"json.text + json.text == 'x'", "json", "json.text + json.text == 'x' does not fit what was seen: json.text '5'"},
-		{"json.items[json.count].n == 1", "json", ""},
+		{"json.items[json.count].n == 1", "json", "json.items[json.count].n == 1: a member is missing in what was seen"},
+		{"headers[json.status] != 'x'", "headers", "headers[json.status] != 'x': a member is missing in what was seen"},
 		{"len(json.count) > 1", "json", "len(json.count) > 1 does not fit what was seen: json.count 5"},
 		{"'x' in answers", "answers", "'x' in answers is false: answers ['10 mx1.mail.test', '20 mx2.test']"},
 		{"sum(json.items, .n) > 5", "json", "sum(json.items, .n) is 3, want > 5"},
@@ -202,6 +204,14 @@ func TestGotNamesOnlyWhatTheExpressionNames(t *testing.T) {
 	}
 }
 
+func TestLongNamesStayApart(t *testing.T) {
+	a, b := strings.Repeat("a", 300), strings.Repeat("b", 300)
+	test := mustCompile(t, "json['-"+a+"'] == 1 && json['-"+b+"'] == 2")
+	if out := test.Eval(look(check.Facts{"json": map[string]any{"-" + a: 1.0, "-" + b: 2.0}})); !out.OK || len(out.Got) != 2 {
+		t.Errorf("%+v", out)
+	}
+}
+
 func TestFacts(t *testing.T) {
 	test := mustCompile(t, "json.a == 1 && json.b == 2 || headers.x == '' && any(answers, # == title)")
 	if diff := cmp.Diff([]string{"json", "headers", "answers", "title"}, test.Facts()); diff != "" {
@@ -242,6 +252,8 @@ func TestErrors(t *testing.T) {
 		{"len(answers) == 'x'", "== 'x'", "== cannot stand between len(answers) (a number) and 'x' (a text)", ""},
 		{"title == status", "== status", "== cannot stand between title (a text) and status (a number)", ""},
 		{"any(answers, # > 5)", "> 5", "> cannot stand between # (a text) and 5 (a number)", ""},
+		{"status ==", "", "the expression ends too early", ""},
+		{"status >=", "", "the expression ends too early", ""},
 		{"status = 200", "= 200", "'=' does not compare", "write =="},
 		{"status == ", "", "the expression ends too early", ""},
 		{"(status == 200", "", "the expression ends too early", ""},
@@ -263,6 +275,8 @@ func TestErrors(t *testing.T) {
 		{"200 == 200", "200", "the expression names no fact", ""},
 		{"title == 'é' && status == 5x", "5x", "\"5x\" is not a number, duration, size or status class", ""},
 		{"title == 'é' && stauts == 5", "stauts", "there is no fact stauts", "status"},
+		{"headers.content-type == 'x'", "type", "there is no fact type", "write headers['content-type']"},
+		{"json.a.b-c > 1", "c >", "there is no fact c", "write json.a['b-c']"},
 		{"len == 5", "len", "there is no fact len", ""},
 		{"json.5s == 1", "5s", "a name cannot begin with a digit", ""},
 		{"len(2xx) == status", "", "", ""},

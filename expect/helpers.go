@@ -2,6 +2,7 @@ package expect
 
 import (
 	"errors"
+	"math"
 	"time"
 )
 
@@ -20,6 +21,15 @@ func need(args ...any) (any, error) {
 		return nil, errMember
 	}
 	return v, r.count(weight(v))
+}
+
+// get returns a member of a value by a name or position that is computed, or of
+// a list's element; nil when there is none.
+func get(args ...any) (any, error) {
+	if f, ok := args[1].(float64); ok && f == math.Trunc(f) { // a number of JSON
+		return step(args[0], int(f)), nil
+	}
+	return step(args[0], args[1]), nil
 }
 
 // note keeps a side of the comparison at the top and returns it.

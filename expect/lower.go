@@ -107,6 +107,7 @@ func (v visit) Visit(n *ast.Node) { v(n) }
 const (
 	runName    = "$run"
 	needName   = "$need"
+	getName    = "$get"
 	noteName   = "$note"
 	stepName   = "$step"
 	addName    = "$add"
@@ -346,10 +347,10 @@ func (w *wrapper) wrap(n *ast.Node) {
 		if x.Optional {
 			x.Node = bare(x.Node)
 		}
+		ast.Patch(n, call(getName, x.Node, x.Property))
 		w.need(n, -1)
-	case *ast.ChainNode:
-		x.Node = bare(x.Node)
-		w.need(n, -1)
+	case *ast.ChainNode: // get leads on from nil to nil by itself
+		*n = x.Node
 	case *ast.PredicateNode:
 		x.Node = call(stepName, &ast.IdentifierNode{Value: runName}, x.Node)
 	case *ast.CallNode:
@@ -392,7 +393,7 @@ func helpers() []*builtin.Function {
 		return fn
 	}
 	return []*builtin.Function{
-		function(needName, need), function(noteName, note), function(stepName, countStep), function(addName, add),
+		function(needName, need), function(getName, get), function(noteName, note), function(stepName, countStep), function(addName, add),
 		function(absentName, func(args ...any) (any, error) { return args[0] == nil, nil }, func(any) bool { return false }),
 		function(className, inClass, func(any, int) bool { return false }),
 	}

@@ -28,7 +28,7 @@ func newPath(fact check.Fact, steps []any) *path {
 			if wordStart(s) && wordEnd(s, 0) == len(s) {
 				b.WriteString("." + s)
 			} else {
-				b.WriteString("[" + quote(s) + "]")
+				b.WriteString("[" + literalText(s) + "]")
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/expr-lang/expr/file"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/internal/nearest"
 )
 
 // maxRange is the longest range of numbers (1..100) that may be written.
@@ -120,7 +121,11 @@ func (r *resolver) unary(n *ast.UnaryNode) (ast.Node, *Error) {
 }
 
 func (r *resolver) binary(n *ast.BinaryNode) (ast.Node, *Error) {
+	last, hyphen := n.Right.(*ast.IdentifierNode)
 	if err := r.into(&n.Left, &n.Right); err != nil {
+		if n.Operator == "-" && hyphen && err.Offset == r.at(last) {
+			r.hyphenHint(err, n.Left, last)
+		}
 		return nil, err
 	}
 	switch n.Operator {
@@ -141,11 +146,26 @@ func (r *resolver) binary(n *ast.BinaryNode) (ast.Node, *Error) {
 	return n, nil
 }
 
+// hyphenHint tells who wrote headers.content-type that this subtracts.
+func (r *resolver) hyphenHint(err *Error, left ast.Node, last *ast.IdentifierNode) {
+	id, ok := left.(*ast.IdentifierNode)
+	if !ok {
+		return
+	}
+	for _, p := range r.paths {
+		if n := len(p.steps); p.text == id.Value && n > 0 {
+			if name, ok := p.steps[n-1].(string); ok {
+				err.Hint = "write " + newPath(p.fact, append(slices.Clone(p.steps[:n-1]), name+"-"+last.Value)).text
+			}
+		}
+	}
+}
+
 func (r *resolver) at(n ast.Node) int { return r.src.offset(n.Location().From) }
 
 func (r *resolver) noFunction(n ast.Node, name string) *Error {
 	err := errorf(r.at(n), "there is no function %s", name)
-	if s := suggest(name, builtins()); s != "" && s != name {
+	if s := nearest.To(name, builtins()); s != "" && s != name {
 		return err.hint("did you mean %s?", s)
 	}
 	return err.hint("the functions are %s", strings.Join(builtins(), ", "))
@@ -282,7 +302,7 @@ func (r *resolver) known(fact check.Fact, links []link) (*path, *Error) {
 		default:
 			err := errorf(r.at(l.node.Property), "%s is %s and has no member %v", fact.Name, factWord(fact.Type), l.step)
 			if name, ok := l.step.(string); ok && l.dot {
-				if s := suggest(fact.Name+"."+name, r.names()); s != "" && s != fact.Name {
+				if s := nearest.To(fact.Name+"."+name, r.names()); s != "" && s != fact.Name {
 					err.Hint = "did you mean " + s + "?"
 				}
 			}
@@ -314,7 +334,7 @@ func (r *resolver) unknownFact(offset int, names []string) *Error {
 	name, known := names[len(names)-1], r.names()
 	err := errorf(offset, "there is no fact %s", name)
 	for _, n := range slices.Backward(names) {
-		if s := suggest(n, known); s != "" {
+		if s := nearest.To(n, known); s != "" {
 			return err.hint("did you mean %s?", s+strings.TrimPrefix(name, n))
 		}
 	}

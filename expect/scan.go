@@ -107,7 +107,7 @@ func (s *source) syntaxError(err error) *Error {
 	at := s.offset(fe.From)
 	rest := s.text[min(at, len(s.text)):]
 	switch {
-	case strings.HasPrefix(rest, "=") && !strings.HasPrefix(rest, "=="):
+	case assigns(s.text, at):
 		return errorf(at, "'=' does not compare").hint("write ==")
 	case strings.Contains(fe.Message, "unexpected token EOF"), strings.Contains(fe.Message, "unexpected end"):
 		return errorf(len(s.text), "the expression ends too early")
@@ -119,6 +119,13 @@ func (s *source) syntaxError(err error) *Error {
 		return errorf(at, "%q is not expected here", word)
 	}
 	return errorf(at, "%s", lowerFirst(fe.Message))
+}
+
+// assigns reports whether a '=' that is no part of a longer operator stands at
+// the offset.
+func assigns(text string, at int) bool {
+	return strings.HasPrefix(text[min(at, len(text)):], "=") && !strings.HasPrefix(text[at:], "==") &&
+		(at == 0 || strings.IndexByte("=!<>", text[at-1]) < 0)
 }
 
 func lowerFirst(s string) string {

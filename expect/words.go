@@ -61,12 +61,17 @@ func showList(n int, item func(int) string) string {
 	return "[" + strings.Join(items, ", ") + "]"
 }
 
-// quote writes a text in single quotes, or its length when it is long.
+// quote writes a text in quotes, or its length when it is long.
 func quote(s string) string {
 	if len(s) > maxShown {
 		return fmt.Sprintf("(a text of %d bytes)", len(s))
 	}
-	if !strings.Contains(s, "'") {
+	return literalText(s)
+}
+
+// literalText writes a text as a literal of the language.
+func literalText(s string) string {
+	if !strings.ContainsAny(s, `'\`) {
 		return "'" + s + "'"
 	}
 	return strconv.Quote(s)
@@ -124,42 +129,4 @@ func factWord(t check.Type) string {
 		return "a map of texts"
 	}
 	return "of any type"
-}
-
-// suggest returns the candidate that s probably meant, or "".
-func suggest(s string, candidates []string) string {
-	best, bestDistance := "", max(len(s)/3, 1)+1
-	for _, c := range candidates {
-		if d := distance(s, c, bestDistance); d < bestDistance {
-			best, bestDistance = c, d
-		}
-	}
-	return best
-}
-
-// distance counts the edits (insert, delete, replace, swap of neighbours) from
-// a to b, the optimal string alignment distance; limit or more is limit.
-func distance(a, b string, limit int) int {
-	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
-		return limit
-	}
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return min(last[len(b)], limit)
 }

@@ -42,7 +42,7 @@ func cause(err error, timeout check.Code) check.Reason {
 		case alertProtocolVersion:
 			code = check.TLSVersion
 		}
-		return check.Reason{Code: code, Message: "the peer sent the TLS alert " + quote(alert)}
+		return check.Reason{Code: code, Message: "the peer sent the TLS alert " + excerpt([]byte(alert))}
 	}
 	return check.Reason{Code: check.ConnectUnreachable, Message: err.Error()}
 }
@@ -90,23 +90,8 @@ func remoteAlert(err error) string {
 	return strings.TrimPrefix(op.Err.Error(), "tls: ")
 }
 
-// maxQuote is how many bytes of what a peer sent a message shows.
+// maxQuote is how many characters of what a peer sent a message shows.
 const maxQuote = 80
-
-// quote shows the begin of what a peer sent: at most 80 bytes, what is not
-// printable ASCII as a dot.
-func quote(s string) string {
-	cut := ""
-	if len(s) > maxQuote {
-		s, cut = s[:maxQuote], "…"
-	}
-	return `"` + strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '.'
-		}
-		return r
-	}, s) + cut + `"`
-}
 
 // isTimeout reports whether a wait ended because of its deadline.
 func isTimeout(err error) bool {

@@ -59,6 +59,9 @@ func (j *journey) inspect(state *tls.ConnectionState, plan *tlsPlan, name string
 			return reason
 		}
 		reason := untrustedReason(err, state.PeerCertificates, now)
+		if reason.Code == check.TLSNotYetValid && now.Before(writtenAfter()) && !plan.insecure {
+			return &check.Reason{Code: check.LocalClock, Message: fmt.Sprintf("this machine's clock shows %s, which is long past, and so %s\nhint: set the clock", day(now), reason.Message)}
+		}
 		o.Explain("cert.trusted", reason.Code, reason.Message)
 		if reason.Code == check.TLSExpired && now.After(leaf.NotAfter) {
 			o.Explain("cert.expires_in", reason.Code, reason.Message)
@@ -73,6 +76,11 @@ func (j *journey) inspect(state *tls.ConnectionState, plan *tlsPlan, name string
 	}
 	return nil
 }
+
+// writtenAfter is a time that was over when this was written. A clock that shows
+// an earlier one is wrong, as that of a small machine without a battery is until
+// it has heard from a time server.
+func writtenAfter() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 func certFacts(o *check.Observation, leaf *x509.Certificate, now time.Time) {
 	sum := sha256.Sum256(leaf.Raw)

@@ -75,7 +75,7 @@ func (j *journey) addresses(ctx context.Context, route *router, host string) ([]
 		}
 		return nil, &check.Reason{Code: check.DNSNoData, Message: message}
 	}
-	return addrs, nil
+	return permitted(ctx, addrs)
 }
 
 // interleave keeps the addresses of the family (0: all) and alternates the

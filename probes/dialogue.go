@@ -222,9 +222,9 @@ func (h *hearing) mismatch(i int, want *regexp.Regexp, took time.Duration) strin
 	case len(h.text) == 0:
 		return step + fmt.Sprintf("no answer within %s, want a match of %s", check.FormatDuration(took), want)
 	case len(h.text) >= h.max:
-		return step + fmt.Sprintf("no match of %s in the first %s: %s", want, check.Size(h.max), quote(string(h.text)))
+		return step + fmt.Sprintf("no match of %s in the first %s: %s", want, check.Size(h.max), excerpt(h.text))
 	default:
-		return step + fmt.Sprintf("got %s, want a match of %s", quote(string(h.text)), want)
+		return step + fmt.Sprintf("got %s, want a match of %s", excerpt(h.text), want)
 	}
 }
 

@@ -46,7 +46,7 @@ func (r *router) dialReason(failed []attempt, port uint16) check.Reason {
 
 // attemptReason tells why one attempt failed, and where.
 func (r *router) attemptReason(a attempt, port uint16) check.Reason {
-	reason := cause(a.err, check.ConnectTimeout)
+	reason := placed(cause(a.err, check.ConnectTimeout), a.err, a.addr)
 	where := netip.AddrPortFrom(a.addr, port)
 	switch reason.Code {
 	case check.ConnectRefused:
@@ -63,10 +63,6 @@ func (r *router) attemptReason(a attempt, port uint16) check.Reason {
 	case check.LocalFD:
 		reason.Message = "out of file descriptors\nhint: raise the limit (ulimit -n) or lower the concurrency"
 	case check.ConnectUnreachable, check.LocalRoute:
-		reason.Code = check.ConnectUnreachable
-		if !routed(a) {
-			reason.Code = check.LocalRoute
-		}
 		reason.Message = fmt.Sprintf("connect to %s: %s", where, reason.Message)
 	case check.LocalShutdown:
 	default:
@@ -75,15 +71,36 @@ func (r *router) attemptReason(a attempt, port uint16) check.Reason {
 	return reason
 }
 
+// placed tells apart what this machine says of an address from what the
+// network says of it, where one system error means both.
+func placed(reason check.Reason, err error, addr netip.Addr) check.Reason {
+	switch reason.Code {
+	case check.ConnectUnreachable, check.LocalRoute:
+		reason.Code = check.ConnectUnreachable
+		if !routed(err, addr) {
+			reason.Code = check.LocalRoute
+		}
+	case check.LocalPorts: // also said of a family that is turned off
+		if !routed(err, addr) {
+			reason.Code = check.LocalRoute
+		}
+	case check.LocalPermission: // also said of an ICMPv6 "administratively prohibited" (RFC 4443 section 3.1)
+		if errors.Is(err, syscall.EACCES) && familyOf(addr) == 6 && routed(err, addr) {
+			reason.Code, reason.Message = check.ConnectUnreachable, "a firewall on the way prohibits it"
+		}
+	}
+	return reason
+}
+
 // routed reports whether this machine has a route to the address, so that an
 // "unreachable" came from a router or the host. Connecting a UDP socket asks
 // the routing table and sends nothing.
-func routed(a attempt) bool {
+func routed(err error, addr netip.Addr) bool {
 	var errno syscall.Errno
-	if !errors.As(a.err, &errno) {
+	if !errors.As(err, &errno) {
 		return true
 	}
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(a.addr, 9)))
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 9)))
 	if err != nil {
 		return false
 	}

@@ -89,6 +89,10 @@ func (r *dnsRun) run(ctx context.Context) *check.Reason {
 	}
 	if undecided != nil {
 		r.dnsReply = *undecided
+		failure := rcodeReason(r.got.rcode, r.question.name, r.server.String())
+		if unable(failure) && !alive(ctx, systemServers(config)) {
+			return &check.Reason{Code: check.LocalResolver, Message: resolverFails + ": " + failure.Message}
+		}
 		return nil
 	}
 	return reason
@@ -156,6 +160,9 @@ func (r *dnsRun) exchangeWith(ctx context.Context, host string, port uint16, unt
 // the first that this machine has a route to.
 func (r *dnsRun) overUDP(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
 	addrs, reason := r.resolve(ctx, r.probe.router, host)
+	if reason == nil {
+		addrs, reason = permitted(ctx, addrs)
+	}
 	if reason != nil {
 		return reason
 	}
@@ -251,6 +258,9 @@ func (r *dnsRun) reason(err error) *check.Reason {
 		return &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("%s: %v", r.server, err)}
 	}
 	reason := r.cause(err, check.DNSTimeout)
+	if r.server.IsValid() {
+		reason = placed(reason, err, r.server.Addr())
+	}
 	switch reason.Code {
 	case check.DNSTimeout:
 		reason.Message = fmt.Sprintf("no answer from %s over %s", r.server, r.transport)

@@ -3,6 +3,7 @@
 package probes
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -40,7 +41,8 @@ func alone(t *testing.T, env ...string) {
 
 const role = "SONDE_TEST_ALONE"
 
-// TestA13OutOfDescriptors lowers the limit of a process of its own.
+// TestA13OutOfDescriptors lowers the limit of a process of its own, and looks at
+// every kind there.
 func TestA13OutOfDescriptors(t *testing.T) {
 	if os.Getenv(role) == "" {
 		t.Parallel()
@@ -48,6 +50,13 @@ func TestA13OutOfDescriptors(t *testing.T) {
 		return
 	}
 	host, port := listen(t, testnet.Silence)
+	site, system := rawSite(t, testnet.Silence), buildDNS(t, "", nil)
+	named := testSystem(t, "nameserver 127.0.0.1\n", "127.0.0.1 web.test\n")
+	var plans []check.Plan
+	eachKind(t, func(t *testing.T, k check.Kind, row conformance) {
+		plans = append(plans, built(t, k, row, net.JoinHostPort(host, port)))
+	})
+	plans = append(plans, buildHTTP(t, site, nil), check.Plan{Probe: system, Target: "the system's resolver"})
 	if o := observeTCP(t, tcpOptions{}, host, port, patience); !o.Failure.IsZero() {
 		t.Fatal(o.Failure)
 	}
@@ -55,13 +64,21 @@ func TestA13OutOfDescriptors(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	none := limit
-	none.Cur = 0
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+	before := limit
+	t.Cleanup(func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before) }) // other cleanups open files
+	limit.Cur = 0
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
-	if o := observeTCP(t, tcpOptions{}, host, port, patience); o.Failure.Code != check.LocalFD {
-		t.Errorf("%v", o.Failure)
+	for _, p := range plans {
+		o := p.Probe.Observe(timeout(t, patience))
+		// Who may not ping at all is told so first.
+		if code := o.Failure.Code; code != check.LocalFD && (strings.HasPrefix(p.Target, "icmp") && code != check.LocalPermission || !code.Local()) {
+			t.Errorf("%s: %v", p.Target, o.Failure)
+		}
+	}
+	j := begin()
+	if _, reason := j.resolve(timeout(t, patience), &router{system: named}, "web.test"); !code(reason).Local() {
+		t.Errorf("a name of the hosts file: %v", reason)
 	}
 }

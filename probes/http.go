@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 
@@ -57,6 +58,10 @@ func newHTTPOptions() *httpOptions {
 
 // SetTarget takes a URL, or a bare host for the front page over https.
 func (o *httpOptions) SetTarget(target string) error {
+	scheme, rest, ok := strings.Cut(target, ":")
+	if ok && !strings.HasPrefix(rest, "//") && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")) {
+		return errors.New("needs two slashes behind the colon, write " + strings.ToLower(scheme) + "://host/path")
+	}
 	if !strings.Contains(target, "://") {
 		target = "https://" + target
 	}

@@ -87,7 +87,25 @@ func (b *httpBuilder) url() error {
 	}
 	b.user, u.User = u.User, nil
 	b.probe.start, b.probe.target = u, u.String()
+	for name, values := range u.Query() {
+		if sensitiveParameter(name) {
+			b.secrets = append(b.secrets, values...)
+		}
+	}
 	return nil
+}
+
+// sensitiveParameter reports whether the value of a URL's parameter is a
+// secret. The names of parameters are less telling than those of headers
+// (?author=, ?keyword=), so that the end of the name has to be.
+func sensitiveParameter(name string) bool {
+	name = strings.ToLower(name)
+	for _, end := range []string{"token", "secret", "password", "passwd", "signature", "credential", "apikey", "api_key", "api-key", "access_key"} {
+		if strings.HasSuffix(name, end) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"key", "auth", "sig", "sid", "session", "jwt", "pwd"}, name)
 }
 
 // parseHTTPURL reads an absolute http or https URL and normalises its host.
@@ -117,10 +135,26 @@ func parseHTTPURL(text string) (*url.URL, error) {
 		host += ":" + port
 	}
 	u.Host, u.Fragment, u.RawFragment = host, "", ""
+	u.RawQuery = escapeQuery(u.RawQuery)
 	if u.Path == "" {
 		u.Path = "/"
 	}
 	return u, nil
+}
+
+// escapeQuery escapes what may not stand in a query (RFC 3986, section 3.4) and
+// leaves everything else as it was written. net/url does so for paths only, and
+// a space would end the request line's target.
+func escapeQuery(query string) string {
+	var b strings.Builder
+	for i := range len(query) {
+		if c := query[i]; c <= ' ' || c > '~' || strings.IndexByte("\"<>", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // badURL words an error of net/url without the URL, which may hold a password.

@@ -218,6 +218,8 @@ func TestOracleHTTPReproduce(t *testing.T) {
 		"versions": {n.https + "/", func(o *httpOptions) {
 			o.TLS.CA, o.Version, o.TLS.MaxVersion, o.TLS.MinVersion = ca, "1.1", "1.2", "1.2"
 		}, 200, 0},
+		"patterns":    {site + "/echo?a[]=[1-2]&b={x,y}", nil, 200, 0},
+		"space":       {site + "/echo?a b", nil, 200, 0},
 		"auth":        {n.https + "/private", func(o *httpOptions) { o.TLS.CA, o.Auth = ca, httpAuth{Username: "user", Password: "password"} }, 200, 0},
 		"head":        {n.http + "/", func(o *httpOptions) { o.Method = "HEAD" }, 200, 0},
 		"redirects":   {n.http + "/hop/abc", func(o *httpOptions) { o.Compression = "any" }, 200, 0},

@@ -10,7 +10,7 @@ import (
 
 // reproduce returns the curl command that does what the check does.
 func (p *httpProbe) reproduce(timeout time.Duration) string {
-	c := curlLine{"curl", "-v"}
+	c := shellLine{"curl", "-v"}
 	if timeout > 0 {
 		c.add("-m", strconv.FormatFloat(timeout.Round(time.Millisecond).Seconds(), 'f', -1, 64))
 	}
@@ -18,11 +18,17 @@ func (p *httpProbe) reproduce(timeout time.Duration) string {
 	p.curlRequest(&c)
 	p.curlConnection(&c)
 	target = p.curlServerName(&c, target)
+	if strings.ContainsAny(target.RequestURI(), "[]{}") {
+		c.add("-g") // they would be patterns to curl
+	}
+	if path := target.EscapedPath(); strings.Contains(path+"/", "/./") || strings.Contains(path+"/", "/../") {
+		c.add("--path-as-is")
+	}
 	c.add(target.String())
 	return c.String()
 }
 
-func (p *httpProbe) curlRequest(c *curlLine) {
+func (p *httpProbe) curlRequest(c *shellLine) {
 	natural := "GET"
 	if len(p.body) > 0 {
 		natural = "POST"
@@ -61,7 +67,7 @@ func (p *httpProbe) curlRequest(c *curlLine) {
 	}
 }
 
-func (p *httpProbe) curlConnection(c *curlLine) {
+func (p *httpProbe) curlConnection(c *shellLine) {
 	o := &p.options
 	switch {
 	case p.version == "1.1":
@@ -97,7 +103,7 @@ func (p *httpProbe) curlConnection(c *curlLine) {
 	}
 }
 
-func (p *httpProbe) curlTLS(c *curlLine) {
+func (p *httpProbe) curlTLS(c *shellLine) {
 	t := &p.options.TLS
 	for _, option := range []struct{ flag, value string }{
 		{"--cacert", t.CA}, {"--cert", t.Cert}, {"--key", t.Key}, {"--tls-max", t.MaxVersion},
@@ -116,7 +122,7 @@ func (p *httpProbe) curlTLS(c *curlLine) {
 
 // curlServerName replaces the URL's host by the TLS server name and connects
 // to the host all the same, for curl has no option of its own for that.
-func (p *httpProbe) curlServerName(c *curlLine, u *url.URL) *url.URL {
+func (p *httpProbe) curlServerName(c *shellLine, u *url.URL) *url.URL {
 	name := p.options.TLS.ServerName
 	if name == "" || u.Scheme != "https" {
 		return u
@@ -142,32 +148,4 @@ func (p *httpProbe) curlServerName(c *curlLine, u *url.URL) *url.URL {
 		named.Host = net.JoinHostPort(name, port)
 	}
 	return &named
-}
-
-// curlLine is a command's words, quoted for a shell as they are added.
-type curlLine []string
-
-func (c *curlLine) add(words ...string) {
-	for _, w := range words {
-		*c = append(*c, shellQuote(w))
-	}
-}
-
-// String returns the command as one line.
-func (c *curlLine) String() string { return strings.Join(*c, " ") }
-
-// shellQuote quotes a word for a POSIX shell, or with $'...' for bash, zsh and
-// ksh where the word has line breaks.
-func shellQuote(s string) string {
-	plain := func(r rune) bool {
-		return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("-_./:@%+=,", r)
-	}
-	switch {
-	case s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0:
-		return s
-	case strings.ContainsAny(s, "\n\r\t"):
-		return "$'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(s) + "'"
-	default:
-		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-	}
 }

@@ -411,6 +411,8 @@ func TestHTTPTargets(t *testing.T) {
 		"http://my_service/":              "http://my_service/",
 		"https://u:s3cret@example.com/":   "https://example.com/",
 		"example.com":                     "https://example.com/",
+		"http://x/?a b\"ü":                "http://x/?a%20b%22%C3%BC",
+		"http://x/?a[]={1}|%20'":          "http://x/?a[]={1}|%20'",
 	} {
 		o := newHTTPOptions()
 		if err := o.SetTarget(target); err != nil {
@@ -420,6 +422,39 @@ func TestHTTPTargets(t *testing.T) {
 		plan, err := o.Build(needs())
 		if err != nil || plan.Target != want {
 			t.Errorf("%s: %s, %v, want %s", target, plan.Target, err, want)
+		}
+	}
+}
+
+func TestHTTPTargetWithoutSlashes(t *testing.T) {
+	t.Parallel()
+	for _, target := range []string{"http:/example.com", "HTTPS:example.com/a://b"} {
+		err := newHTTPOptions().SetTarget(target)
+		if err == nil || !strings.Contains(err.Error(), "needs two slashes") {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+}
+
+// TestHTTPReproducePatterns keeps curl from taking a URL for a pattern and from
+// tidying its path.
+func TestHTTPReproducePatterns(t *testing.T) {
+	t.Parallel()
+	for target, want := range map[string]string{
+		"http://x.test/?a[]=1":  " -g 'http://x.test/?a[]=1'",
+		"http://x.test/?{a}":    " -g 'http://x.test/?{a}'",
+		"http://x.test/a/../b":  " --path-as-is http://x.test/a/../b",
+		"http://x.test/a/..":    " --path-as-is http://x.test/a/..",
+		"http://[::1]/a/..b/.c": " --noproxy '*' 'http://[::1]/a/..b/.c'",
+	} {
+		o := newHTTPOptions()
+		o.URL = target
+		plan, err := o.Build(needs())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line := plan.Probe.(*httpProbe).reproduce(0); !strings.HasSuffix(line, want) {
+			t.Errorf("%s: %s", target, line)
 		}
 	}
 }

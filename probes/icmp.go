@@ -180,6 +180,9 @@ func (p *icmpProbe) Observe(ctx context.Context) check.Observation {
 	deadline, _ := ctx.Deadline()
 	p.explainHow(&j.obs, netip.Addr{}, time.Until(deadline))
 	addrs, why := j.resolve(ctx, p.route, p.host)
+	if why == nil {
+		addrs, why = permitted(ctx, addrs)
+	}
 	if why != nil {
 		return j.fail(why.Code, why.Message)
 	}

@@ -87,9 +87,11 @@ func familyOf(addr netip.Addr) uint8 {
 type journey struct {
 	obs   check.Observation
 	start time.Time
-	// certWanted tells that a TLS server asked for a client certificate and
-	// got none. TLS 1.3 lets it refuse that only after the handshake.
-	certWanted bool
+	// certAsked tells that a TLS server asked for a client certificate, and
+	// certWanted that it got none. TLS 1.3 lets it refuse what it got only after
+	// the handshake.
+	certAsked, certWanted bool
+	idle                  time.Duration // waited for what is no part of the measurement
 }
 
 func begin() *journey { return &journey{start: time.Now()} }
@@ -110,6 +112,6 @@ func (j *journey) stop(reason *check.Reason) check.Observation {
 
 // end closes the record.
 func (j *journey) end() check.Observation {
-	j.obs.Latency = time.Since(j.start)
+	j.obs.Latency = time.Since(j.start) - j.idle
 	return j.obs
 }

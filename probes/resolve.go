@@ -249,14 +249,56 @@ func (l *lookup) records(ctx context.Context, config *resolvConf, name string, q
 		}
 		reason = worse(reason, failure)
 	}
+	if unable(reason) && !alive(ctx, servers) {
+		reason = &check.Reason{Code: check.LocalResolver, Message: resolverFails + ": " + reason.Message}
+	}
 	return nil, reason
 }
+
+// unable reports whether a server failed to answer or refused to, which says
+// something of the name only when the server is able to answer at all.
+func unable(reason *check.Reason) bool {
+	return reason != nil && (reason.Code == check.DNSServFail || reason.Code == check.DNSRefused)
+}
+
+// resolverFails words what alive found out.
+const resolverFails = "the system's resolver fails on every question"
+
+// alive asks the system's servers the control question. It returns false only
+// when none answers and at least one says that it cannot: a stub resolver on a
+// machine without network does so. Servers of the check's own choice are taken
+// to be alive.
+func alive(ctx context.Context, servers []nameserver) bool {
+	failed := false
+	for _, server := range servers {
+		if !server.system {
+			return true
+		}
+		server.system = false // the question is the control itself
+		msg, err := server.ask(ctx, controlQuestion(), share(ctx, controlTimeout, 2))
+		switch {
+		case err != nil:
+		case unable(rcodeReason(msg.rcode(), ".", server.String())):
+			failed = true
+		default:
+			return true
+		}
+	}
+	return !failed
+}
+
+// controlTimeout bounds the wait for the answer to a control question.
+const controlTimeout = 2 * time.Second
 
 // servers returns the servers to ask.
 func (l *lookup) servers(config *resolvConf) (servers []nameserver) {
 	if l.route.resolver != nil {
 		return []nameserver{*l.route.resolver}
 	}
+	return systemServers(config)
+}
+
+func systemServers(config *resolvConf) (servers []nameserver) {
 	for _, addr := range config.servers {
 		servers = append(servers, nameserver{transport: "udp", addr: addr, system: true})
 	}

@@ -82,6 +82,7 @@ type tcpProbe struct {
 	host, port string
 	route      *router
 	tls        *tlsPlan // nil: no TLS
+	secure     *TLS     // what tls was made of
 	steps      []tcpStep
 	banner     bool // wanted by an expectation
 	max        int
@@ -98,6 +99,7 @@ func (o *tcpOptions) Build(setup check.Setup) (check.Plan, error) {
 	}
 	plan := check.Plan{Probe: p, Target: net.JoinHostPort(o.Host, p.port)}
 	if o.TLS != nil {
+		p.secure = o.TLS
 		p.tls, err = o.TLS.build()
 		errs = append(errs, err)
 		plan.Defaults = p.tls.defaults()
@@ -167,27 +169,4 @@ func (p *tcpProbe) Observe(ctx context.Context) check.Observation {
 		p.talk(ctx, j, conn)
 	}
 	return j.end()
-}
-
-// reproduce returns a shell line that makes the same connection.
-func (p *tcpProbe) reproduce() string {
-	host, family := p.host, ""
-	if p.route.address.IsValid() {
-		host = p.route.address.String()
-	}
-	if p.route.family != 0 {
-		family = fmt.Sprintf(" -%d", p.route.family)
-	}
-	if p.tls == nil {
-		return fmt.Sprintf("nc -vz%s %s %s", family, host, p.port)
-	}
-	line := fmt.Sprintf("openssl s_client%s -connect %s", family, net.JoinHostPort(host, p.port))
-	name := p.tls.serverName
-	if name == "" && net.ParseIP(p.host) == nil {
-		name = p.host
-	}
-	if name != "" {
-		line += " -servername " + name
-	}
-	return line + " </dev/null"
 }

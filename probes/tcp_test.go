@@ -301,8 +301,8 @@ func TestTCPTargets(t *testing.T) {
 	for target, want := range map[string]string{
 		"tcp://db.test:5432": "nc -vz db.test 5432",
 		"tcp://[::1]:22":     "nc -vz ::1 22",
-		"tls://db.test:443/": "openssl s_client -connect db.test:443 -servername db.test </dev/null",
-		"tls://[::1]:443":    "openssl s_client -connect [::1]:443 </dev/null",
+		"tls://db.test:443/": "openssl s_client -connect db.test:443 -servername db.test -verify_return_error -verify_hostname db.test </dev/null",
+		"tls://[::1]:443":    "openssl s_client -connect '[::1]:443' -verify_return_error -verify_ip ::1 </dev/null",
 		"tcp://db.test":      "",
 		"tcp://:80":          "",
 		"tcp://db.test:x":    "",
@@ -324,6 +324,28 @@ func TestTCPTargets(t *testing.T) {
 		}
 		if got := plan.Probe.(*tcpProbe).reproduce(); got != want {
 			t.Errorf("%s: %s", target, got)
+		}
+	}
+}
+
+func TestTCPReproduce(t *testing.T) {
+	t.Parallel()
+	for want, o := range map[string]tcpOptions{
+		"nc -vz -4 -s 127.0.0.1 192.0.2.1 22": {Host: "db.test", Port: 22, Route: Route{Source: "127.0.0.1", Address: "192.0.2.1"}},
+		"nc -vz -6 db.test 22":                {Host: "db.test", Port: 22, Route: Route{Family: "6"}},
+		"openssl s_client -4 -bind 127.0.0.1:0 -connect db.test:443 -servername x.test -min_protocol TLSv1 -max_protocol TLSv1.2 </dev/null": {
+			Host: "db.test", Port: 443, Route: Route{Source: "127.0.0.1"},
+			TLS: &TLS{ServerName: "x.test", MinVersion: "1.0", MaxVersion: "1.2", Insecure: true},
+		},
+	} {
+		o.MaxBanner = defaultMaxBanner
+		plan, err := o.Build(needs())
+		if err != nil {
+			t.Errorf("%s: %v", want, err)
+			continue
+		}
+		if got := plan.Probe.(*tcpProbe).reproduce(); got != want {
+			t.Errorf("%s\n%s", got, want)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sonde-cli/sonde/check"
 )
@@ -154,7 +155,7 @@ func (j *journey) handshake(ctx context.Context, conn net.Conn, plan *tlsPlan, h
 		name = host
 	}
 	heard := &listener{Conn: conn}
-	secure := tls.Client(heard, j.tlsConfig(plan, name, protocols))
+	secure := tls.Client(heard, j.tlsConfig(heard, plan, name, protocols))
 	start := time.Now()
 	// Not HandshakeContext: conn obeys ctx, and a goroutine is saved.
 	err := secure.Handshake()
@@ -174,8 +175,8 @@ func (j *journey) handshake(ctx context.Context, conn net.Conn, plan *tlsPlan, h
 	return secure, nil
 }
 
-func (j *journey) tlsConfig(plan *tlsPlan, name string, protocols []string) *tls.Config {
-	return &tls.Config{
+func (j *journey) tlsConfig(conn net.Conn, plan *tlsPlan, name string, protocols []string) *tls.Config {
+	config := &tls.Config{
 		// Verified after the handshake, so that a bad certificate can be told.
 		InsecureSkipVerify: true, //nolint:gosec // inspect verifies
 		ServerName:         name, // crypto/tls sends no SNI for an IP address
@@ -183,6 +184,7 @@ func (j *journey) tlsConfig(plan *tlsPlan, name string, protocols []string) *tls
 		MinVersion:         plan.min,
 		MaxVersion:         plan.max,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			j.certAsked = true
 			if plan.cert != nil {
 				return plan.cert, nil
 			}
@@ -190,7 +192,21 @@ func (j *journey) tlsConfig(plan *tlsPlan, name string, protocols []string) *tls
 			return &tls.Certificate{}, nil
 		},
 	}
+	if plan.cert != nil {
+		config.ClientSessionCache = ticketWatch{conn}
+	}
+	return config
 }
+
+// ticketWatch ends the wait of refusal when a session ticket comes: a server
+// sends one only to a client that it has accepted. No session is resumed.
+type ticketWatch struct{ conn net.Conn }
+
+// Get finds nothing.
+func (ticketWatch) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
+
+// Put is called inside a read of the connection.
+func (w ticketWatch) Put(string, *tls.ClientSessionState) { _ = w.conn.SetReadDeadline(past) }
 
 // handshakeReason tells why a handshake failed after the peer had sent heard.
 func (j *journey) handshakeReason(err error, plan *tlsPlan, heard string, took time.Duration) check.Reason {
@@ -201,7 +217,7 @@ func (j *journey) handshakeReason(err error, plan *tlsPlan, heard string, took t
 	case reason.Code.Local(), reason.Code == check.TLSClientCert:
 	case heard != "" && !isTLSRecord(heard[0]):
 		reason.Code = check.TLSPlaintext
-		reason.Message = "the peer does not speak TLS, it sent " + quote(heard)
+		reason.Message = "the peer does not speak TLS, it sent " + excerpt([]byte(heard))
 	case isVersion:
 		id, _ := strconv.ParseUint(wrong, 16, 16) // not a number: named as 0
 		reason.Code = check.TLSVersion
@@ -244,7 +260,7 @@ type listener struct {
 	net.Conn
 	done bool
 	n    int
-	head [maxQuote + 1]byte
+	head [utf8.UTFMax * (maxQuote + 1)]byte
 }
 
 // Read reads as [net.Conn] does.
@@ -258,18 +274,21 @@ func (l *listener) Read(b []byte) (int, error) {
 
 func (l *listener) text() string { return string(l.head[:l.n]) }
 
-// refusal waits for what a TLS 1.3 server has to say to a client that gave no
-// certificate though one was asked for: the handshake is over by then. It
-// returns nil at once when no certificate was asked for. A server that
-// stays silent for longer than the handshake suggests has accepted. What it
-// reads is lost, so only a probe that reads nothing else calls it; one that
-// reads maps its read errors with j.cause.
+// refusal waits for what a TLS 1.3 server has to say to the certificate that it
+// asked the client for, or to the lack of one: the handshake is over by then.
+// It returns nil at once when none was asked for, and when the server sends a
+// session ticket. A server that stays silent for longer than the handshake
+// suggests has accepted. The wait is no part of the latency. What is read here
+// is lost, so only a probe that reads nothing else calls it; one that reads maps
+// its read errors with j.cause.
 func (j *journey) refusal(conn *tls.Conn) *check.Reason {
-	if !j.certWanted || conn.ConnectionState().Version < tls.VersionTLS13 {
+	if !j.certAsked || conn.ConnectionState().Version < tls.VersionTLS13 {
 		return nil
 	}
+	start := time.Now()
+	defer func() { j.idle += time.Since(start) }()
 	took, _ := j.obs.Phases.Get(check.PhaseTLS)
-	conn.SetReadDeadline(time.Now().Add(3*took + stagger))
+	conn.SetReadDeadline(start.Add(3*took + stagger))
 	defer conn.SetReadDeadline(time.Time{})
 	var one [1]byte
 	if _, err := conn.Read(one[:]); err != nil && !errors.Is(err, io.EOF) {

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"net"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,45 @@ func TestOracleOpenSSL(t *testing.T) {
 			}
 			if reason == nil && (o.Because["cert.trusted"].Code != tt.trusted || o.Facts["tls.version"] != tt.version) {
 				t.Errorf("%v because %v", o.Facts, o.Because)
+			}
+		})
+	}
+}
+
+// TestOracleTLSReproduce runs the reproduce line of checks in a shell: openssl
+// is to fail where the check does.
+func TestOracleTLSReproduce(t *testing.T) {
+	now := time.Now()
+	good := testnet.CertOptions{Names: []string{"127.0.0.1", "api.test"}}
+	expired := testnet.CertOptions{Names: []string{"127.0.0.1"}, NotBefore: now.Add(-48 * time.Hour), NotAfter: now.Add(-time.Hour)}
+	ca := tempFile(t, "ca.pem", authority(t).PEM())
+	for name, c := range map[string]struct {
+		cert testnet.CertOptions
+		tls  TLS
+		down bool
+	}{
+		"trusted":   {good, TLS{CA: ca}, false},
+		"untrusted": {good, TLS{}, true},
+		"name":      {good, TLS{CA: ca, ServerName: "api.test", MinVersion: "1.2", MaxVersion: "1.2"}, false},
+		"hostname":  {good, TLS{CA: ca, ServerName: "other.test"}, true},
+		"expired":   {expired, TLS{CA: ca}, true},
+		"insecure":  {expired, TLS{Insecure: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			host, port := opensslServer(t, c.cert)
+			number, err := strconv.Atoi(port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := tcpOptions{Host: host, Port: number, TLS: &c.tls, MaxBanner: defaultMaxBanner}
+			plan, err := o.Build(needs())
+			if err != nil {
+				t.Fatal(err)
+			}
+			line := plan.Probe.Observe(timeout(t, patience)).Reproduce()
+			out, err := exec.CommandContext(t.Context(), "sh", "-c", line).CombinedOutput()
+			if (err != nil) != c.down {
+				t.Errorf("%s: %v\n%s", line, err, out)
 			}
 		})
 	}

@@ -32,6 +32,10 @@ func detail(r check.Result, columns int, p palette) []string {
 	var lines []string
 	if !r.Reason.IsZero() {
 		lines = append(lines, wrapText(clean(reason(r.Reason)), columns)...)
+		_, advice := sentences(r.Reason)
+		for _, line := range advice {
+			lines = append(lines, clean(line)) // commands, which people copy
+		}
 	}
 	for _, f := range r.Findings {
 		if !f.OK {

@@ -64,13 +64,22 @@ type stream struct{ w io.Writer }
 func newNDJSON(w io.Writer, _ Options) check.Sink { return stream{w} }
 
 func (s stream) Put(r check.Result) error {
-	body, err := encode(r)
+	line, err := Line(r)
 	if err != nil {
 		return wrap("ndjson", err)
 	}
-	line := fmt.Appendf(nil, "{\"schema\":%d,%s\n", check.Schema, body[1:])
 	_, err = s.w.Write(line)
 	return wrap("ndjson", err)
+}
+
+// Line returns the result as the report ndjson has it: one JSON object with
+// its schema number, and a newline.
+func Line(r check.Result) ([]byte, error) {
+	body, err := encode(r)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "{\"schema\":%d,%s\n", check.Schema, body[1:]), nil
 }
 
 func (stream) Close() error { return nil }

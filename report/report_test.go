@@ -283,3 +283,25 @@ func TestNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestAdvice shows what to do about our own side's fault line by line, and
+// keeps what a target says on one.
+func TestAdvice(t *testing.T) {
+	show := func(code check.Code) string {
+		var b bytes.Buffer
+		o := Options{}
+		sink := Formats()[0].New(&b, o)
+		r := check.Result{ID: "gw", Verdict: check.Unknown, Reason: check.Reason{Code: code, Message: "may not\nhint: sysctl -w a=1\nor be root"}}
+		if err := errors.Join(sink.Put(r), sink.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	ours := show(check.LocalPermission)
+	if !strings.Contains(ours, "\n  local.permission: may not\n  hint: sysctl -w a=1\n  or be root\n") || strings.Contains(ours, `\n`) {
+		t.Errorf("advice:\n%s", ours)
+	}
+	if theirs := show(check.HTTPMalformed); !strings.Contains(theirs, `may not\nhint: sysctl`) {
+		t.Errorf("a target's text:\n%s", theirs)
+	}
+}

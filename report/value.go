@@ -68,10 +68,22 @@ func place(file string, line int) string {
 
 // reason returns code and sentence of a reason: "http.status: status 503".
 func reason(r check.Reason) string {
-	if r.Message == "" {
+	sentence, _ := sentences(r)
+	if sentence == "" {
 		return string(r.Code)
 	}
-	return string(r.Code) + ": " + r.Message
+	return string(r.Code) + ": " + sentence
+}
+
+// sentences separates what happened from the lines of advice below it. Only
+// what blames our own side has any; in all else a line's end may be the
+// target's and stays an escape.
+func sentences(r check.Reason) (what string, advice []string) {
+	if !r.Code.Local() {
+		return r.Message, nil
+	}
+	lines := strings.Split(r.Message, "\n")
+	return lines[0], lines[1:]
 }
 
 // remarks returns what a reader must know beside the verdict: that the check

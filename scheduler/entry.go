@@ -11,8 +11,7 @@ import (
 // DefaultInterval is that of a check that has none.
 const DefaultInterval = 30 * time.Second
 
-// entry is the state of one resident check. An entry is in one place at a time:
-// in the due heap, in a waiting queue, or running.
+// entry is the state of one resident check. An entry is in one place at a time.
 type entry struct {
 	check *check.Check
 	host  *host // nil when no limits per host apply
@@ -23,12 +22,23 @@ type entry struct {
 	seq      uint64
 	missed   int // slots passed over since the last result
 
+	place    place
 	failing  bool // the last verdict was down
+	unwell   bool // the last verdict was down or degraded
 	suspect  bool // the running run takes a place of the suspects
 	reserved bool // the host's rate has a place for it
 	removed  bool // by Replace
 	held     *host
 }
+
+// place is where an entry is.
+type place uint8
+
+const (
+	nowhere place = iota // new, or dropped after its removal
+	queued               // in the due heap
+	busy                 // running, or waiting to
+)
 
 // host is the destination of checks, for the limits per host.
 type host struct {
@@ -56,7 +66,7 @@ func mix(h uint64) uint64 {
 // period returns the interval that applies now, in nanoseconds.
 func (e *entry) period() int64 {
 	i := e.check.Interval
-	if e.failing && e.check.IntervalFailing > 0 {
+	if e.unwell && e.check.IntervalFailing > 0 {
 		i = e.check.IntervalFailing
 	}
 	if i <= 0 {
@@ -83,26 +93,37 @@ func (e *entry) slot(after, interval int64) int64 {
 	return phase + (n+1)*interval
 }
 
-// catchUp counts the slots that passed while the entry could not run, so that
-// it is never late by an interval or more.
-func (e *entry) catchUp(now int64) {
-	if e.interval > 0 && now-e.due >= e.interval {
-		k := (now - e.due) / e.interval
-		e.missed += int(k)
-		e.due += k * e.interval
+// behind returns how many slots passed since the entry's own.
+func (e *entry) behind(now int64) int64 {
+	if e.interval <= 0 {
+		return 0
 	}
+	return max((now-e.due)/e.interval, 0)
 }
 
-// reschedule moves the entry to its next slot and counts those in between as
-// missed. A change to a shorter interval keeps half of it as distance.
-func (e *entry) reschedule(now int64) {
-	e.catchUp(now)
+// catchUp moves to the last slot that passed and counts those before it, so
+// that a run is never late by an interval or more.
+func (e *entry) catchUp(now, ahead int64) {
+	k := e.behind(now)
+	e.missed += e.slots(e.due, k, ahead)
+	e.due += k * e.interval
+}
+
+// reschedule moves the entry, whose slot is over, to its next one and counts
+// those in between as missed. A change to a shorter interval keeps half of it
+// as distance.
+func (e *entry) reschedule(now, ahead int64) {
+	k := e.behind(now)
+	e.missed += e.slots(e.due+e.interval, k, ahead)
+	e.due += k * e.interval
 	e.interval = e.period()
 	e.due = e.slot(max(now, e.due+e.interval/2), e.interval)
+	e.enterWindow(ahead)
 }
 
 // plan gives the entry its first slot, or one for a changed interval.
-func (e *entry) plan(now int64) {
+func (e *entry) plan(now, ahead int64) {
 	e.interval = e.period()
 	e.due = e.slot(now, e.interval)
+	e.enterWindow(ahead)
 }

@@ -67,12 +67,14 @@ type Loop struct {
 	poke    chan struct{} // wakes the dispatcher
 
 	replacing sync.Mutex
-	byID      map[string]*entry // guarded by replacing
-	hosts     map[string]*host  // guarded by replacing
+	byID      map[string]*entry // guarded by replacing, as are the next two
+	leaving   map[string]*entry // removed while they were busy
+	hosts     map[string]*host
 
 	mu       sync.Mutex
 	ctx      context.Context // of the runs
 	slept    int64           // time suspended, part of the timeline
+	ahead    int64           // by how much the wall clock was set ahead of the timeline
 	due      dueHeap
 	wake     int64 // when the dispatcher means to wake up
 	healthy  fifo  // due, waiting for a place
@@ -215,17 +217,17 @@ func (l *Loop) turn() (time.Duration, bool) {
 	defer l.mu.Unlock()
 	l.slept = slept
 	now := l.now()
+	l.follow(l.clock.wall().UnixNano()-now, now)
 	stalled := l.wake > 0 && now-l.wake > heldUp
 	if stalled {
 		l.stats.Stalls++
 	}
 	for !l.stopping && len(l.due) > 0 && l.due[0].at <= now {
-		e := l.due.pop()
-		if stalled && now-e.due > overdue {
+		if e := l.due.pop(); stalled && now-e.due > overdue {
 			l.pass(e, now)
-			continue
+		} else {
+			l.ripe(e, now)
 		}
-		l.ripe(e, now)
 	}
 	l.wake = now + int64(longSleep)
 	if len(l.due) > 0 {
@@ -235,13 +237,13 @@ func (l *Loop) turn() (time.Duration, bool) {
 	return time.Duration(l.wake - now), l.stopping
 }
 
-// pass counts the slot as missed and waits for the next one.
+// pass counts the slot as missed, if it is one inside of the schedule, and
+// waits for the next one.
 func (l *Loop) pass(e *entry, now int64) {
-	if e.removed {
-		return
+	if e.open(e.due, l.ahead) {
+		e.missed++
+		l.stats.Missed++
 	}
-	e.missed++
-	l.stats.Missed++
 	e.reserved = false
 	l.plan(e, now)
 }
@@ -250,17 +252,27 @@ func (l *Loop) pass(e *entry, now int64) {
 // passed.
 func (l *Loop) plan(e *entry, now int64) {
 	before := e.missed
-	e.reschedule(now)
+	e.reschedule(now, l.ahead)
 	l.stats.Missed += uint64(e.missed - before)
-	l.due.push(e.due, e)
+	l.enqueue(e.due, e)
+	if e.due < l.wake {
+		l.nudge()
+	}
+}
+
+func (l *Loop) enqueue(at int64, e *entry) {
+	e.place = queued
+	l.due.push(at, e)
 }
 
 // ripe starts a run that is due, or lets it wait: for its host, then for a
 // place among all.
 func (l *Loop) ripe(e *entry, now int64) {
-	if e.removed {
+	if e.outside(now, l.ahead) {
+		l.pass(e, now)
 		return
 	}
+	e.place = busy
 	if h := e.host; h != nil {
 		switch limits := l.options.Limits; {
 		case limits.PerHost > 0 && h.inFlight >= limits.PerHost:
@@ -269,7 +281,7 @@ func (l *Loop) ripe(e *entry, now int64) {
 			return
 		case limits.PerHostRate > 0 && !e.reserved && l.reserve(h, now) > now:
 			e.reserved = true
-			l.due.push(h.next, e)
+			l.enqueue(h.next, e)
 			return
 		}
 		h.inFlight++
@@ -301,6 +313,10 @@ func (l *Loop) leaveHost(e *entry, now int64) {
 			return
 		}
 		l.stats.Waiting--
+		if next.removed {
+			next.place = nowhere
+			continue
+		}
 		l.ripe(next, now)
 	}
 }
@@ -317,7 +333,7 @@ func (l *Loop) share() int { return max(l.stats.Width/shares, 1) }
 // start hands the entry to a worker.
 func (l *Loop) start(e *entry, now int64) {
 	before := e.missed
-	e.catchUp(now)
+	e.catchUp(now, l.ahead)
 	l.stats.Missed += uint64(e.missed - before)
 	e.suspect = e.failing
 	e.seq++
@@ -342,18 +358,17 @@ func (l *Loop) start(e *entry, now int64) {
 func (l *Loop) work(w *worker) {
 	var r check.Result
 	for e := range w.next {
-		failing := l.measure(e, &r)
-		if !l.finish(w, e, failing, r.Reason.Code == check.LocalFD) {
+		verdict := l.measure(e, &r)
+		if !l.finish(w, e, verdict, r.Reason.Code == check.LocalFD) {
 			return
 		}
 	}
 }
 
-// measure makes one run and passes its result on. It reports whether the check
-// is down.
-func (l *Loop) measure(e *entry, r *check.Result) (failing bool) {
+// measure makes one run and passes its result on. It returns the verdict.
+func (l *Loop) measure(e *entry, r *check.Result) check.Verdict {
 	l.mu.Lock()
-	c, seq, missed, due, was := e.check, e.seq, e.missed, e.due, e.failing
+	c, seq, missed, due := e.check, e.seq, e.missed, e.due
 	e.missed = 0
 	queued := time.Duration(l.now() - due)
 	l.stats.late(queued)
@@ -365,29 +380,25 @@ func (l *Loop) measure(e *entry, r *check.Result) (failing bool) {
 	r.Origin, r.Seq, r.Missed = l.options.Origin, seq, missed
 	r.Scheduled, r.Queued = scheduled, queued
 	l.out.put(r)
-	if r.Verdict == check.Unknown { // which says nothing about the target
-		return was
-	}
-	return r.Verdict == check.Down
+	return r.Verdict
 }
 
 // finish gives the place back, plans the entry's next run and starts what
 // waited. It reports whether the worker is to go on.
-func (l *Loop) finish(w *worker, e *entry, failing, exhausted bool) bool {
+func (l *Loop) finish(w *worker, e *entry, verdict check.Verdict, exhausted bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	e.failing = failing
+	if verdict != check.Unknown { // which says nothing about the target
+		e.failing, e.unwell = verdict == check.Down, verdict != check.Up
+	}
 	l.stats.InFlight--
 	if e.suspect {
 		l.stats.Suspects--
 	}
 	l.adapt(now, exhausted)
-	if !e.removed {
+	if e.place = nowhere; !e.removed {
 		l.plan(e, now)
-		if e.due < l.wake {
-			l.nudge()
-		}
 	}
 	keep := len(l.idle) < 64+l.stats.InFlight && !(l.stopping && l.stats.InFlight == 0)
 	if keep {
@@ -422,11 +433,16 @@ func (l *Loop) fill(now int64) {
 			return
 		}
 		l.stats.Waiting--
-		if e.removed {
+		switch {
+		case e.removed:
+			e.place = nowhere
 			l.leaveHost(e, now)
-			continue
+		case e.outside(now, l.ahead):
+			l.leaveHost(e, now)
+			l.pass(e, now)
+		default:
+			l.start(e, now)
 		}
-		l.start(e, now)
 	}
 }
 

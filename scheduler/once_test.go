@@ -231,7 +231,14 @@ func TestDeadlineOfTheRunIsNoTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		r := once(t, ctx, &Once{}, &check.Check{Probe: takes(time.Hour), Timeout: 10 * time.Second})[0]
+		probe := probeFunc(func(ctx context.Context) check.Observation {
+			// A probe sets this deadline on its connection.
+			if at, ok := ctx.Deadline(); !ok || time.Until(at) != 10*time.Second {
+				t.Errorf("the probe's deadline is in %v, want the check's timeout", time.Until(at))
+			}
+			return takes(time.Hour)(ctx)
+		})
+		r := once(t, ctx, &Once{}, &check.Check{Probe: probe, Timeout: 10 * time.Second})[0]
 		if r.Verdict != check.Unknown || r.Reason.Code != check.LocalShutdown || r.Reason.Message != "cut short: the time for the whole run is over" {
 			t.Errorf("%s %+v", r.Verdict, r.Reason)
 		}

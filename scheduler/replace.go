@@ -9,57 +9,84 @@ import "github.com/sonde-cli/sonde/check"
 func (l *Loop) Replace(checks []*check.Check) {
 	l.replacing.Lock()
 	defer l.replacing.Unlock()
-	byID, hosts := make(map[string]*entry, len(checks)), make(map[string]*host)
-	type change struct {
-		entry *entry
-		check *check.Check
-		host  *host
-	}
+	entries, hosts := make(map[string]*entry, len(checks)), make(map[string]*host)
 	changes := make([]change, 0, len(checks))
 	for _, c := range checks {
-		e := byID[c.ID]
-		if e == nil {
-			e = l.byID[c.ID]
+		e := entries[c.ID]
+		for _, known := range []map[string]*entry{l.byID, l.leaving} {
+			if e == nil {
+				e = known[c.ID]
+			}
 		}
 		if e == nil {
 			e = newEntry(c)
 		}
-		byID[c.ID] = e
+		entries[c.ID] = e
 		changes = append(changes, change{e, c, l.hostOf(c, hosts)})
 	}
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.now()
-	for id, e := range l.byID {
-		e.removed = byID[id] == nil
+	l.remove(entries)
+	l.apply(changes)
+	l.byID, l.hosts, l.stats.Checks = entries, hosts, len(entries)
+	l.nudge()
+}
+
+// change is what Replace has for one check.
+type change struct {
+	entry *entry
+	check *check.Check
+	host  *host
+}
+
+// remove takes out what is not among the wanted entries. What is busy leaves
+// when it ends, unless it is wanted again before.
+func (l *Loop) remove(wanted map[string]*entry) {
+	leaving := make(map[string]*entry)
+	for _, known := range []map[string]*entry{l.byID, l.leaving} {
+		for id, e := range known {
+			if e.removed = wanted[id] != e; e.removed && e.place == busy {
+				leaving[id] = e
+			}
+		}
 	}
+	l.leaving = leaving
 	kept := l.due[:0]
 	for _, item := range l.due {
-		if !item.entry.removed {
+		if item.entry.removed {
+			item.entry.place = nowhere
+		} else {
 			kept = append(kept, item)
 		}
 	}
 	clear(l.due[len(kept):])
 	l.due = kept
-	for _, ch := range changes {
-		e := ch.entry
-		e.check, e.host = ch.check, ch.host
-		if e.interval == 0 {
-			e.plan(now)
+}
+
+// apply gives the entries their checks and puts in order what is due.
+func (l *Loop) apply(changes []change) {
+	now := l.now()
+	for _, c := range changes {
+		e := c.entry
+		if !e.check.Schedule.Equal(c.check.Schedule) {
+			e.interval = 0 // its slot is chosen again below
+		}
+		e.check, e.host = c.check, c.host
+		if e.place == nowhere {
+			e.plan(now, l.ahead)
+			e.place = queued
 			l.due = append(l.due, dueItem{e.due, e})
 		}
 	}
 	for i := range l.due {
 		if e := l.due[i].entry; e.interval != e.period() {
-			e.plan(now)
+			e.plan(now, l.ahead)
 			e.reserved = false
 			l.due[i].at = e.due
 		}
 	}
 	l.due.order()
-	l.byID, l.hosts, l.stats.Checks = byID, hosts, len(byID)
-	l.nudge()
 }
 
 // hostOf returns the host of a check, the one known so far where there is one.

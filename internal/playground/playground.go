@@ -115,6 +115,17 @@ func (p *Playground) set(name, value string) {
 	p.variables = append(p.variables, Variable{name, value})
 }
 
+// setHostPort sets the two variables PREFIX_HOST and PREFIX_PORT.
+func (p *Playground) setHostPort(prefix, addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	p.set(prefix+"_HOST", host)
+	p.set(prefix+"_PORT", port)
+	return nil
+}
+
 // startMail is a mail server that greets and knows EHLO and QUIT.
 func (p *Playground) startMail(*testnet.CA) error {
 	s, err := testnet.ListenTCP(smtp)
@@ -122,14 +133,8 @@ func (p *Playground) startMail(*testnet.CA) error {
 		return err
 	}
 	p.closers = append(p.closers, s.Close)
-	host, port, err := net.SplitHostPort(s.Addr())
-	if err != nil {
-		return err
-	}
-	p.set("SMTP_HOST", host)
-	p.set("SMTP_PORT", port)
 	p.serves("tcp://"+s.Addr(), "greets as a mail server does")
-	return nil
+	return p.setHostPort("SMTP", s.Addr())
 }
 
 // startClosed keeps a port on which nothing listens.
@@ -139,14 +144,8 @@ func (p *Playground) startClosed(*testnet.CA) error {
 		return err
 	}
 	p.closers = append(p.closers, s.Close)
-	host, port, err := net.SplitHostPort(s.Addr())
-	if err != nil {
-		return err
-	}
-	p.set("DB_HOST", host)
-	p.set("DB_PORT", port)
 	p.serves("tcp://"+s.Addr(), "nothing listens there")
-	return nil
+	return p.setHostPort("DB", s.Addr())
 }
 
 // startDNS is a name server that knows two names.

@@ -169,3 +169,6 @@ func (r *Refused) Close() error {
 	r.conn.Close()
 	return r.server.Close()
 }
+
+// Echo sends back what it reads until the peer closes.
+func Echo(conn net.Conn) { _, _ = io.Copy(conn, conn) }

@@ -1,0 +1,128 @@
+package cmd
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/report"
+)
+
+// Bounds of a lineWriter.
+const (
+	lineBacklog = 16384           // results that may wait for a slow reader
+	lineBatch   = 64 << 10        // bytes of one write
+	lineEnd     = 2 * time.Second // for what is left, at the end
+	complain    = time.Minute     // between two lines of the log about the same
+)
+
+// lineWriter writes results as lines of JSON from a goroutine of its own, so
+// that neither a reader that is slow or gone nor a full disk holds up the
+// measuring. What cannot be written is counted and lost.
+type lineWriter struct {
+	w       io.Writer
+	log     *slog.Logger
+	dropped func(n int)
+	results chan *check.Result
+	done    chan struct{}
+
+	full time.Time // when it was last said that the backlog is full; of Put
+
+	gone bool      // the reader went away
+	torn bool      // the last write ended inside a line
+	said time.Time // when a failed write was last logged
+}
+
+func newLineWriter(w io.Writer, log *slog.Logger, dropped func(n int)) *lineWriter {
+	l := &lineWriter{w: w, log: log, dropped: dropped, results: make(chan *check.Result, lineBacklog), done: make(chan struct{})}
+	go l.run()
+	return l
+}
+
+// Put takes a result; it never fails and never waits.
+func (l *lineWriter) Put(r check.Result) error {
+	select {
+	case l.results <- &r:
+	default:
+		l.dropped(1)
+		if now := time.Now(); now.Sub(l.full) > complain {
+			l.full = now
+			l.log.Error("the reader of standard output is too slow, results are lost", "backlog", lineBacklog)
+		}
+	}
+	return nil
+}
+
+// Close writes what is left, for a short while.
+func (l *lineWriter) Close() error {
+	close(l.results)
+	timer := time.NewTimer(lineEnd)
+	defer timer.Stop()
+	select {
+	case <-l.done:
+	case <-timer.C:
+		l.log.Error("standard output does not take what is left", "results", len(l.results))
+	}
+	return nil
+}
+
+// run writes batches until Close.
+func (l *lineWriter) run() {
+	defer close(l.done)
+	var batch []byte
+	for r := range l.results {
+		batch = l.add(batch[:0], r)
+		lines := 1
+		for more := true; more && len(batch) < lineBatch; {
+			select {
+			case r, open := <-l.results:
+				if more = open; open {
+					batch = l.add(batch, r)
+					lines++
+				}
+			default:
+				more = false
+			}
+		}
+		l.write(batch, lines)
+	}
+}
+
+func (l *lineWriter) add(batch []byte, r *check.Result) []byte {
+	line, err := report.Line(*r)
+	if err != nil { // cannot happen: a result is plain data
+		return batch
+	}
+	return append(batch, line...)
+}
+
+func (l *lineWriter) write(batch []byte, lines int) {
+	if l.gone {
+		l.dropped(lines)
+		return
+	}
+	if l.torn { // what follows half a line begins on one of its own
+		batch = append([]byte("\n"), batch...)
+	}
+	n, err := l.w.Write(batch)
+	if err == nil {
+		l.torn = false
+		return
+	}
+	if n > 0 {
+		l.torn = batch[n-1] != '\n'
+	}
+	l.dropped(lines)
+	if errors.Is(err, syscall.EPIPE) {
+		l.gone = true
+		l.log.Error("the reader of standard output went away, the checks go on without it")
+		return
+	}
+	if now := time.Now(); now.Sub(l.said) > complain {
+		l.said = now
+		l.log.Error("results cannot be written, the checks go on", "to", "standard output", "error", err.Error(), "lost", lines)
+	}
+}

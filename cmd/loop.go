@@ -1,0 +1,165 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/config"
+	"github.com/sonde-cli/sonde/scheduler"
+)
+
+// longestGrace is how long runs in flight get at the end unless --grace says
+// otherwise; a shorter longest timeout shortens it.
+const longestGrace = 5 * time.Second
+
+// loopFlags are the flags of commands that run checks at their intervals.
+type loopFlags struct {
+	selection
+	inFlight, perHost count
+	perHostRate       rate
+	grace             durationFlag
+}
+
+func (f *loopFlags) register(a *App, c *cobra.Command) {
+	flags := c.Flags()
+	f.only.arg, f.tags.arg, f.skipTags.arg = "GLOB", "TAG", "TAG"
+	flags.Var(&f.only, "only", "only checks whose id or name matches (* and ?); repeatable")
+	flags.Var(&f.tags, "tag", "only checks with the tag; repeatable")
+	flags.Var(&f.skipTags, "skip-tag", "no checks with the tag; repeatable")
+	f.inFlight = scheduler.DefaultInFlight
+	flags.Var(&f.inFlight, "in-flight", "how many runs may be under way at once")
+	flags.Var(&f.perHost, "per-host", "how many of them to one host; 0 for no limit")
+	flags.Var(&f.perHostRate, "per-host-rate", "how many runs a second may begin to one host; 0 for no limit")
+	flags.Var(&f.grace, "grace", "how long runs in flight may take at the end; the longest timeout by default, at most 5s")
+	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
+	tags := a.labels(func(_ string, tags []string) []string { return tags })
+	complete(c, "tag", tags)
+	complete(c, "skip-tag", tags)
+}
+
+// loop makes a loop without checks, which are to be given to Replace.
+func (f *loopFlags) loop(grace time.Duration, sink check.Sink) (*scheduler.Loop, error) {
+	if f.inFlight < 1 {
+		return nil, usagef("", "--in-flight %d: it takes at least 1", f.inFlight)
+	}
+	return scheduler.NewLoop(scheduler.LoopOptions{
+		Sink:   sink,
+		Limits: scheduler.Limits{InFlight: int(f.inFlight), PerHost: int(f.perHost), PerHostRate: float64(f.perHostRate)},
+		Grace:  grace,
+	}), nil
+}
+
+// graceOf returns how long runs in flight may take at the end.
+func (f *loopFlags) graceOf(checks []*check.Check) time.Duration {
+	if f.grace > 0 {
+		return time.Duration(f.grace)
+	}
+	var longest time.Duration
+	for _, c := range checks {
+		longest = max(longest, c.Timeout)
+	}
+	if longest <= 0 {
+		return longestGrace
+	}
+	return min(longest, longestGrace)
+}
+
+// loadLoop reads the files for a loop, which reads them again later: standard
+// input is no file then. Modules tells to keep templates.
+func (a *App) loadLoop(ctx context.Context, f *loopFlags, files []string, modules bool) (*config.Set, error) {
+	loader := a.loader()
+	loader.Filter, loader.Modules = f.filter(), modules
+	set, err := loader.Load(ctx, files...)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.verify(set); err != nil {
+		return nil, err
+	}
+	if f.perHost > 0 || f.perHostRate > 0 {
+		for _, c := range set.Checks {
+			if c.Host == "" {
+				c.Host = hostOf(c.Target)
+			}
+		}
+	}
+	return set, nil
+}
+
+// loopFiles returns the files of a loop.
+func loopFiles(command string, files []string) ([]string, error) {
+	files, err := filesOrDefault(files)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		if file == "-" {
+			return nil, usagef("give it a file: sonde "+command+" FILE", "sonde %s reads its files again when they change, which standard input cannot be", command)
+		}
+	}
+	return files, nil
+}
+
+// hostOf returns the host of a target as people read it: of a URL, a host:port
+// or a bare host. It is the target itself when nothing else can be told.
+func hostOf(target string) string {
+	if u, err := url.Parse(target); err == nil && u.Host != "" {
+		return strings.ToLower(u.Hostname())
+	}
+	if host, _, err := net.SplitHostPort(target); err == nil {
+		return strings.ToLower(host)
+	}
+	return strings.ToLower(strings.Trim(target, "[]"))
+}
+
+// fan hands each result to all sinks.
+type fan []check.Sink
+
+// Put returns the first error and passes the result to the other sinks all the
+// same.
+func (f fan) Put(r check.Result) error {
+	var errs []error
+	for _, sink := range f {
+		if err := sink.Put(r); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close closes all sinks.
+func (f fan) Close() error {
+	var errs []error
+	for _, sink := range f {
+		errs = append(errs, sink.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// rate is a flag for a number per second.
+type rate float64
+
+// Set reads a number of at least 0.
+func (r *rate) Set(text string) error {
+	v, err := strconv.ParseFloat(strings.TrimSuffix(text, "/s"), 64)
+	if err != nil || !(v >= 0 && v <= 1e6) {
+		return fmt.Errorf("want a number a second, from 0 to 1000000")
+	}
+	*r = rate(v)
+	return nil
+}
+
+// String returns the number.
+func (r *rate) String() string { return strconv.FormatFloat(float64(*r), 'g', -1, 64) }
+
+// Type names the value in help.
+func (r *rate) Type() string { return "N" }

@@ -1,0 +1,147 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+func TestLimits(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		limits  Limits
+		most    int // at once
+		perHost int // at once for one host
+	}{
+		{"in all", Limits{InFlight: 7}, 7, 7},
+		{"per host", Limits{InFlight: 100, PerHost: 2}, 8, 2},
+		{"both", Limits{InFlight: 5, PerHost: 2}, 5, 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				hosts, all, most, mostHost := map[string]int{}, 0, 0, 0
+				var checks []*check.Check
+				for i := range 400 {
+					host := fmt.Sprint("host", i%4)
+					checks = append(checks, &check.Check{ID: fmt.Sprint(i), Host: host, Interval: 100 * time.Second, Timeout: time.Minute,
+						Probe: probeFunc(func(context.Context) check.Observation {
+							mu.Lock()
+							all++
+							hosts[host]++
+							most, mostHost = max(most, all), max(mostHost, hosts[host])
+							mu.Unlock()
+							wait(3 * time.Second)
+							mu.Lock()
+							all--
+							hosts[host]--
+							mu.Unlock()
+							return check.Observation{}
+						})})
+				}
+				l := startLoop(t, LoopOptions{Limits: tc.limits}, checks...)
+				wait(10 * time.Minute)
+				results := l.end(t)
+				if most != tc.most || mostHost > tc.perHost {
+					t.Errorf("%d at once, %d for a host; want %d and %d", most, mostHost, tc.most, tc.perHost)
+				}
+				slotsAreAccountedFor(t, results)
+			})
+		})
+	}
+}
+
+// slotsAreAccountedFor checks that between two results of a check lie as many
+// slots as the second calls missed.
+func slotsAreAccountedFor(t *testing.T, results []check.Result) {
+	t.Helper()
+	for id, runs := range byID(results) {
+		for i := 1; i < len(runs); i++ {
+			slots := runs[i].Scheduled.Sub(runs[i-1].Scheduled).Round(10*time.Millisecond) / (100 * time.Second)
+			if int(slots) != runs[i].Missed+1 || runs[i].Queued >= 100*time.Second+time.Millisecond {
+				t.Errorf("%s: %d slots after the run before, %d missed, queued %v", id, slots, runs[i].Missed, runs[i].Queued)
+			}
+		}
+	}
+}
+
+func TestRatePerHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		checks := many(120, check.Check{ID: "a", Host: "one", Interval: time.Minute, Probe: takes(0)})
+		l := startLoop(t, LoopOptions{Limits: Limits{PerHostRate: 1}}, checks...)
+		wait(10 * time.Minute)
+		results := l.end(t)
+		if n := len(results); n < 590 || n > 601 {
+			t.Errorf("%d runs in 600 s at one a second", n)
+		}
+		var last time.Time
+		for _, r := range results {
+			if d := r.Started.Sub(last); d < 990*time.Millisecond {
+				t.Errorf("%v between two runs", d)
+			}
+			last = r.Started
+		}
+		if s := l.Stats(); s.Missed < 400 {
+			t.Errorf("%d missed, want about as many as runs", s.Missed)
+		}
+	})
+}
+
+// Half of the targets swallow every packet until the timeout, more than there
+// are places for.
+func TestAnOutageDoesNotSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		healthy := many(200, check.Check{ID: "healthy", Interval: 10 * time.Second, Timeout: 5 * time.Second, Probe: takes(20 * time.Millisecond)})
+		black := many(200, check.Check{ID: "black", Interval: 10 * time.Second, Timeout: 5 * time.Second, Probe: takes(time.Hour)})
+		l := startLoop(t, LoopOptions{Limits: Limits{InFlight: 60}}, append(healthy, black...)...)
+		wait(5 * time.Minute)
+		var late []time.Duration
+		for _, r := range l.end(t) {
+			if r.ID[0] == 'h' {
+				// In the first minute the outage is not known yet.
+				if r.Scheduled.Sub(begin) > time.Minute {
+					late = append(late, r.Queued)
+				}
+			} else if r.Verdict == check.Up {
+				t.Errorf("%+v", r)
+			}
+		}
+		slices.Sort(late)
+		if p99 := late[len(late)*99/100]; p99 > 100*time.Millisecond {
+			t.Errorf("p99 of the healthy ones' lateness is %v", p99)
+		}
+		if len(late) < 200*23 {
+			t.Errorf("%d healthy runs of 4800", len(late))
+		}
+	})
+}
+
+func TestPlacesShrinkWithoutDescriptors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		probe := probeFunc(func(context.Context) check.Observation {
+			wait(time.Second)
+			if time.Since(begin) < time.Minute {
+				return failure(check.LocalFD, "too many open files")
+			}
+			return check.Observation{}
+		})
+		l := startLoop(t, LoopOptions{Limits: Limits{InFlight: 64}}, many(64, check.Check{ID: "a", Interval: time.Second, Probe: probe})...)
+		wait(time.Minute)
+		if w := l.Stats().Width; w > 8 {
+			t.Errorf("%d places after a minute without descriptors", w)
+		}
+		wait(10 * time.Minute)
+		if w := l.Stats().Width; w != 64 {
+			t.Errorf("%d places after ten good minutes", w)
+		}
+		l.end(t)
+	})
+}

@@ -1,0 +1,135 @@
+package web
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/report"
+)
+
+// wireCheck is a check in /api/v1/checks.
+type wireCheck struct {
+	ID       string            `json:"id"`
+	Name     string            `json:"name"`
+	Kind     string            `json:"kind"`
+	Target   string            `json:"target"`
+	Tags     []string          `json:"tags"`
+	Labels   map[string]string `json:"labels"`
+	Interval float64           `json:"interval_seconds"`
+	Timeout  float64           `json:"timeout_seconds"`
+	Optional bool              `json:"optional,omitempty"`
+	File     string            `json:"file,omitempty"`
+	Line     int               `json:"line,omitempty"`
+	Verdict  *check.Verdict    `json:"verdict"`         // null before the first run
+	Since    *time.Time        `json:"since,omitempty"` // when it got the verdict
+	Started  *time.Time        `json:"started,omitempty"`
+}
+
+func wire(st *state) wireCheck {
+	c := st.check
+	w := wireCheck{
+		ID: st.id, Name: c.Mask.String(c.Name), Kind: c.Kind, Target: c.Mask.String(c.Target),
+		Tags: make([]string, len(c.Tags)), Labels: make(map[string]string, len(c.Labels)),
+		Interval: c.Interval.Seconds(), Timeout: c.Timeout.Seconds(), Optional: c.Optional, File: c.File, Line: c.Line,
+	}
+	for i, tag := range c.Tags {
+		w.Tags[i] = c.Mask.String(tag)
+	}
+	for name, value := range c.Labels {
+		w.Labels[name] = c.Mask.String(value)
+	}
+	if st.seen {
+		verdict, since, started := st.verdict, st.since.UTC(), st.started.UTC()
+		w.Verdict, w.Since, w.Started = &verdict, &since, &started
+	}
+	return w
+}
+
+// filter is what a request wants to see.
+type filter struct {
+	ids      map[string]bool // nil: all
+	verdicts []string
+	tags     []string
+}
+
+// parseFilter reads ?check=, ?verdict= and ?tag=, each of which can be
+// repeated.
+func parseFilter(q url.Values) filter {
+	f := filter{verdicts: q["verdict"], tags: q["tag"]}
+	if ids := q["check"]; len(ids) > 0 {
+		f.ids = make(map[string]bool, len(ids))
+		for _, id := range ids {
+			f.ids[id] = true
+		}
+	}
+	return f
+}
+
+func (f *filter) wants(st *state) bool {
+	return (f.ids == nil || f.ids[st.id]) &&
+		(len(f.verdicts) == 0 || st.seen && slices.Contains(f.verdicts, st.verdict.String())) &&
+		(len(f.tags) == 0 || slices.ContainsFunc(st.check.Tags, func(tag string) bool { return slices.Contains(f.tags, tag) }))
+}
+
+func (s *Server) listChecks(w http.ResponseWriter, r *http.Request) {
+	f := parseFilter(r.URL.Query())
+	checks := []wireCheck{}
+	for _, st := range s.pick(f.wants) {
+		checks = append(checks, wire(&st))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(struct { // whoever went away misses it
+		Schema int         `json:"schema"`
+		Checks []wireCheck `json:"checks"`
+	}{check.Schema, checks})
+}
+
+// listResults answers with the latest result of each check: as one document,
+// as lines for Accept: application/x-ndjson, or, for ?stream or Accept:
+// text/event-stream, with results as they come.
+func (s *Server) listResults(w http.ResponseWriter, r *http.Request) {
+	q, accept := r.URL.Query(), r.Header.Get("Accept")
+	f := parseFilter(q)
+	if q.Has("stream") || strings.Contains(accept, "text/event-stream") {
+		s.events(w, r, f.ids)
+		return
+	}
+	var latest []*check.Result
+	for _, st := range s.pick(func(st *state) bool { return st.latest != nil && f.wants(st) }) {
+		latest = append(latest, st.latest)
+	}
+	if strings.Contains(accept, "application/x-ndjson") {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		writeResults(w, latest, "", "", "")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	writeResults(w, latest, `{"schema":1,"results":[`+"\n", ",", "]}\n")
+}
+
+// writeResults writes each result on a line. Results do not change once they
+// are kept, so no lock is held while a slow client reads.
+func writeResults(w http.ResponseWriter, results []*check.Result, head, separator, tail string) {
+	text := []byte(head)
+	for i, r := range results {
+		line, err := report.Line(*r)
+		if err != nil { // cannot happen: a result is plain data
+			continue
+		}
+		if i > 0 {
+			text = append(text, separator...)
+		}
+		if text = append(text, line...); len(text) > 64<<10 {
+			if _, err := w.Write(text); err != nil {
+				return
+			}
+			text = text[:0]
+		}
+	}
+	_, _ = w.Write(append(text, tail...)) // whoever went away misses it
+}
