@@ -52,14 +52,18 @@ type Setup struct {
 	Getenv func(name string) string
 	// Version of sonde, for the User-Agent.
 	Version string
+	// Last is what the kind's Build before this one in the same load has left
+	// here. Checks that differ in their target alone, of which there can be a
+	// million, can so share the rest, and read a file once. Nil: build alone.
+	Last *any
 }
 
 // Plan is a built check of some kind.
 type Plan struct {
 	Probe  Probe
 	Target string // as people read it: a URL or host:port
-	// Defaults are expectations that hold unless the user expects something of one of
-	// their facts.
+	// Defaults are expectations that hold unless the user expects something of
+	// one of their facts.
 	Defaults []Default
 	// Secrets are values that must not appear in any output, beyond those of
 	// fields tagged secret: an Authorization header, a URL's password.
@@ -71,6 +75,9 @@ type Default struct {
 	Expect string
 	// WhenSeen makes it count only when its facts were observed.
 	WhenSeen bool
+	// Fact is the one that lifts the default when an expectation of the user
+	// mentions it; empty: each fact that Expect mentions does.
+	Fact string
 }
 
 // OptionError is a wrong option. Its path names the option inside the kind's

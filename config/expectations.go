@@ -17,6 +17,7 @@ type kind struct {
 	check.Kind
 	facts []check.Fact
 	tests map[string]compiled
+	last  any // what the kind's Build hands to the next
 }
 
 type compiled struct {
@@ -111,7 +112,7 @@ func (m *maker) expectations(d *decoder, b *body) []check.Expectation {
 func (k *kind) finish(c *check.Check, options check.Options, d *decoder, user []check.Expectation, s *shared, at func(option string) *yaml.Node) bool {
 	in := d.load
 	s.setUser(user)
-	plan, err := options.Build(check.Setup{Needs: s.needs, Getenv: in.getenv, Version: in.Version})
+	plan, err := options.Build(check.Setup{Needs: s.needs, Getenv: in.getenv, Version: in.Version, Last: &k.last})
 	d.secrets = append(d.secrets, plan.Secrets...)
 	if err != nil {
 		for _, e := range check.OptionErrors(err) {
@@ -175,7 +176,11 @@ func (s *shared) addDefaults(k *kind, defaults []check.Default) error {
 		if err != nil {
 			return fmt.Errorf("the kind %s expects %q by default, which is wrong: %s", k.Name, d.Expect, err.Message)
 		}
-		if !slices.ContainsFunc(test.Facts(), s.expects) {
+		lifts := test.Facts()
+		if d.Fact != "" {
+			lifts = []string{d.Fact}
+		}
+		if !slices.ContainsFunc(lifts, s.expects) {
 			all = append(all, check.Expectation{Text: d.Expect, Test: test, WhenSeen: d.WhenSeen || expectsError})
 		}
 	}

@@ -310,6 +310,43 @@ func TestDefaultExpectationsGiveWay(t *testing.T) {
 	}
 }
 
+// A default that names its fact is lifted by that one only.
+func TestDefaultLiftedByOneFact(t *testing.T) {
+	kind := check.Kind{
+		Name: "ping", Doc: "asks", New: func() check.Options { return &liftedOptions{} },
+		Facts: []check.Fact{
+			{Name: "loss", Type: check.Float, Doc: "share of lost packets"},
+			{Name: "rcode", Type: check.String, Doc: "answer"},
+		},
+	}
+	for user, want := range map[string]string{
+		"rcode == 'A'": "loss < 1 || rcode != 'A', rcode == 'A'",
+		"loss == 0":    "loss == 0",
+		"latency < 1s": "loss < 1 || rcode != 'A', latency < 1s",
+	} {
+		l := testLoader(nil)
+		l.Kinds = []check.Kind{kind}
+		c := mustLoad(t, l, "version: 1\nchecks: [{name: a, ping: {host: x.test}, expect: [\""+user+"\"]}]").Checks[0]
+		var got []string
+		for _, e := range c.Expectations {
+			got = append(got, e.Text)
+		}
+		if diff := cmp.Diff(want, strings.Join(got, ", ")); diff != "" {
+			t.Errorf("%s: %s", user, diff)
+		}
+	}
+}
+
+// liftedOptions are of a kind whose default mentions two facts.
+type liftedOptions struct {
+	Host string `yaml:"host" doc:"who to ask"`
+}
+
+func (o *liftedOptions) Build(s check.Setup) (check.Plan, error) {
+	defaults := []check.Default{{Expect: "loss < 1 || rcode != 'A'", Fact: "loss"}}
+	return check.Plan{Probe: testProbe{o, s}, Target: o.Host, Defaults: defaults}, nil
+}
+
 func TestTimeoutLongerThanIntervalWarns(t *testing.T) {
 	set := mustLoad(t, testLoader(nil), "version: 1\nchecks:\n  - {name: a, each: [x, y], timeout: 5s, interval: 2s, ping: {host: x}}\n")
 	if len(set.Warnings) != 1 || set.Warnings[0].Line != 3 || set.Warnings[0].Column != 38 ||

@@ -45,13 +45,13 @@ const (
 	transportTLS  = "tls"
 )
 
-// dnsDefaults are what a dns check expects unless it says otherwise. Whoever
-// mentions the rcode takes over both, for NXDOMAIN comes without an answer;
-// whoever mentions only the count still gets NOERROR demanded.
+// dnsDefaults are what a dns check expects unless it says otherwise. Each is
+// lifted by its own fact only: whoever expects NOERROR still gets an answer
+// demanded, which NXDOMAIN comes without.
 func dnsDefaults() []check.Default {
 	return []check.Default{
 		{Expect: "rcode == 'NOERROR'"},
-		{Expect: "answer_count > 0 || rcode != 'NOERROR'"},
+		{Expect: "answer_count > 0 || rcode != 'NOERROR'", Fact: "answer_count"},
 	}
 }
 
