@@ -383,9 +383,18 @@ func TestIdlePoolIsBounded(t *testing.T) {
 		if !isClosed(secondClosed) {
 			t.Error("two connections for one check")
 		}
+		last, lastClosed := idleOne(t.Context())
+		pool.put(&keepers[0], last)
+		pool.shed()
+		synctest.Wait()
+		if !isClosed(lastClosed) || !isClosed(closed[2]) || pool.idle.Len() != 0 {
+			t.Error("shed, but kept")
+		}
+		last, lastClosed = idleOne(t.Context())
+		pool.put(&keepers[2], last)
 		pool.retire(&keepers[2])
 		synctest.Wait()
-		if !isClosed(closed[2]) || pool.idle.Len() != 0 {
+		if !isClosed(lastClosed) || pool.idle.Len() != 0 {
 			t.Error("retired, but kept")
 		}
 		<-time.After(2 * time.Minute) // the timer runs out
