@@ -36,6 +36,14 @@ type Check struct {
 	Mask         *Mask         // hides the check's secrets; nil hides nothing
 }
 
+// Close frees what the check's probe keeps between runs, if it is a [Closer].
+func (c *Check) Close() error {
+	if closer, ok := c.Probe.(Closer); ok {
+		return closer.Close()
+	}
+	return nil
+}
+
 // Retry tells how often a failed attempt is tried again. A result that needed
 // more than one attempt is flaky and says so.
 type Retry struct {

@@ -52,6 +52,10 @@ type Setup struct {
 	Getenv func(name string) string
 	// Version of sonde, for the User-Agent.
 	Version string
+	// Last is what the kind's Build before this one in the same load has left
+	// here. Checks that differ in their target alone, of which there can be a
+	// million, can so share the rest, and read a file once. Nil: build alone.
+	Last *any
 }
 
 // Plan is a built check of some kind.

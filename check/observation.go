@@ -13,6 +13,13 @@ type Probe interface {
 	Observe(ctx context.Context) Observation
 }
 
+// Closer is implemented by a probe that keeps something between its runs, such
+// as a connection. The scheduler calls Close once the check has left it. Close
+// may be called while Observe is running, which it neither waits for nor
+// disturbs: it frees what is kept now, and nothing is kept from then on.
+// Observe still works after it.
+type Closer interface{ Close() error }
+
 // Observation is what one probe saw. Even a failed one keeps the phases and
 // facts that it reached.
 type Observation struct {

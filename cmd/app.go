@@ -28,8 +28,8 @@ type App struct {
 	// Signals delivers the requests to stop. The first one ends a run early,
 	// with what is known so far; a second one ends the process.
 	Signals <-chan os.Signal
-	// Hangups prepares the process to stay: SIGHUP is delivered instead of
-	// ending it, and a broken pipe is an error of the write. nil: no hangups.
+	// Hangups makes SIGHUP a request to reload instead of one to stop, and
+	// delivers it. nil: there are none.
 	Hangups func() <-chan os.Signal
 	Now     func() time.Time
 

@@ -25,7 +25,6 @@ func TestHangup(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), self)
 	cmd.Args = []string{"sonde", "serve", file, "--listen", "127.0.0.1:0", "--no-watch"}
-	cmd.Env = append(os.Environ(), "SONDE_EXAMPLE=../checks.example.yaml")
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package cmd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"strconv"
@@ -24,7 +23,7 @@ const longestGrace = 5 * time.Second
 // loopFlags are the flags of commands that run checks at their intervals.
 type loopFlags struct {
 	selection
-	inFlight, perHost count
+	inFlight, perHost bound
 	perHostRate       rate
 	grace             durationFlag
 }
@@ -35,11 +34,9 @@ func (f *loopFlags) register(a *App, c *cobra.Command) {
 	flags.Var(&f.only, "only", "only checks whose id or name matches (* and ?); repeatable")
 	flags.Var(&f.tags, "tag", "only checks with the tag; repeatable")
 	flags.Var(&f.skipTags, "skip-tag", "no checks with the tag; repeatable")
-	f.inFlight = scheduler.DefaultInFlight
-	flags.Var(&f.inFlight, "in-flight", "how many runs may be under way at once")
-	flags.Var(&f.perHost, "per-host", "how many of them to one host; 0 for no limit")
-	flags.Var(&f.perHostRate, "per-host-rate", "how many runs a second may begin to one host; 0 for no limit")
-	flags.Var(&f.grace, "grace", "how long runs in flight may take at the end; the longest timeout by default, at most 5s")
+	flags.Var(&f.inFlight, "in-flight", "how many runs may be under way at once; the file's limits.in_flight by default, else 1024")
+	flags.Var(&f.perHost, "per-host", "how many of them to one host; the file's limits.per_host by default, else any number")
+	flags.Var(&f.perHostRate, "per-host-rate", "how many runs a second may begin to one host; the file's limits.per_host_rate by default, else any number")
 	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
 	tags := a.labels(func(_ string, tags []string) []string { return tags })
 	complete(c, "tag", tags)
@@ -47,15 +44,24 @@ func (f *loopFlags) register(a *App, c *cobra.Command) {
 }
 
 // loop makes a loop without checks, which are to be given to Replace.
-func (f *loopFlags) loop(grace time.Duration, sink check.Sink) (*scheduler.Loop, error) {
-	if f.inFlight < 1 {
-		return nil, usagef("", "--in-flight %d: it takes at least 1", f.inFlight)
+func (f *loopFlags) loop(limits scheduler.Limits, grace time.Duration, sink check.Sink) *scheduler.Loop {
+	return scheduler.NewLoop(scheduler.LoopOptions{Sink: sink, Limits: limits, Grace: grace})
+}
+
+// limits returns those of the flags, and the files' where the flags say
+// nothing.
+func (f *loopFlags) limits(files config.Limits) scheduler.Limits {
+	l := scheduler.Limits{InFlight: files.InFlight, PerHost: files.PerHost, PerHostRate: files.PerHostRate}
+	if f.inFlight > 0 {
+		l.InFlight = int(f.inFlight)
 	}
-	return scheduler.NewLoop(scheduler.LoopOptions{
-		Sink:   sink,
-		Limits: scheduler.Limits{InFlight: int(f.inFlight), PerHost: int(f.perHost), PerHostRate: float64(f.perHostRate)},
-		Grace:  grace,
-	}), nil
+	if f.perHost > 0 {
+		l.PerHost = int(f.perHost)
+	}
+	if f.perHostRate > 0 {
+		l.PerHostRate = float64(f.perHostRate)
+	}
+	return l
 }
 
 // graceOf returns how long runs in flight may take at the end.
@@ -85,7 +91,7 @@ func (a *App) loadLoop(ctx context.Context, f *loopFlags, files []string, module
 	if err := f.verify(set); err != nil {
 		return nil, err
 	}
-	if f.perHost > 0 || f.perHostRate > 0 {
+	if l := f.limits(set.Limits); l.PerHost > 0 || l.PerHostRate > 0 {
 		for _, c := range set.Checks {
 			if c.Host == "" {
 				c.Host = hostOf(c.Target)
@@ -145,21 +151,50 @@ func (f fan) Close() error {
 	return errors.Join(errs...)
 }
 
-// rate is a flag for a number per second.
+// bound is a flag for a number of at least 1; 0 when it is not given.
+type bound int
+
+// Set reads the number.
+func (b *bound) Set(text string) error {
+	v, err := strconv.ParseUint(text, 10, 31)
+	if err != nil || v < 1 {
+		return errors.New("want a number of at least 1")
+	}
+	*b = bound(v)
+	return nil
+}
+
+// String returns the number; nothing when it is not given.
+func (b *bound) String() string {
+	if *b == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(*b))
+}
+
+// Type names the value in help.
+func (b *bound) Type() string { return "N" }
+
+// rate is a flag for a number per second; 0 when it is not given.
 type rate float64
 
-// Set reads a number of at least 0.
+// Set reads a number above 0.
 func (r *rate) Set(text string) error {
 	v, err := strconv.ParseFloat(strings.TrimSuffix(text, "/s"), 64)
-	if err != nil || !(v >= 0 && v <= 1e6) {
-		return fmt.Errorf("want a number a second, from 0 to 1000000")
+	if err != nil || !(v > 0 && v <= 1e6) {
+		return errors.New("want a number a second, above 0")
 	}
 	*r = rate(v)
 	return nil
 }
 
-// String returns the number.
-func (r *rate) String() string { return strconv.FormatFloat(float64(*r), 'g', -1, 64) }
+// String returns the number; nothing when it is not given.
+func (r *rate) String() string {
+	if *r == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(float64(*r), 'g', -1, 64)
+}
 
 // Type names the value in help.
 func (r *rate) Type() string { return "N" }

@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -98,7 +99,10 @@ func (a *App) load(ctx context.Context, s *selection, files []string) (*config.S
 // filesOrDefault returns the files, or checks.yaml when none is named and it
 // exists.
 func filesOrDefault(files []string) ([]string, error) {
-	if len(files) > 0 {
+	switch {
+	case slices.Contains(files, ""):
+		return nil, usagef("is a variable of the shell unset?", "the name of a file is empty")
+	case len(files) > 0:
 		return files, nil
 	}
 	for _, name := range []string{"checks.yaml", "checks.yml"} {

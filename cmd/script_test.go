@@ -20,10 +20,10 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"sonde": func() {
-		var example []byte
-		if file := os.Getenv("SONDE_EXAMPLE"); file != "" { // only some scripts need it
+		var example []byte // which only the scripts of the demo need
+		if path := os.Getenv("SONDE_EXAMPLE"); path != "" {
 			var err error
-			if example, err = os.ReadFile(file); err != nil {
+			if example, err = os.ReadFile(path); err != nil {
 				panic(err) // the test's own set-up
 			}
 		}

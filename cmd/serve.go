@@ -77,7 +77,8 @@ func newServe(a *App) *cobra.Command {
 	f.probeAllow.arg = "GLOB"
 	flags.Var(&f.probeAllow, "probe-allow", "hosts that /probe may be asked for (* and ?); repeatable")
 	f.loopFlags.register(a, c)
-	flags.IntVar(&f.detail, "detail", web.DefaultDetail, "how many checks get metrics and a latest result of their own; the others are summed up by kind")
+	flags.Var(&f.grace, "grace", "how long runs in flight may take at the end; the longest timeout by default, at most 5s")
+	flags.IntVar(&f.detail, "detail", web.DefaultDetail, "metrics and a latest result of their own for the first `N` checks; the others are summed up by kind")
 	flags.BoolVar(&f.noWatch, "no-watch", false, "read the files again on SIGHUP and /-/reload only, not when they change")
 	flags.Var(&f.report, "report", "write each result to standard output too: ndjson")
 	flags.Var(&f.logFormat, "log-format", "of the log on standard error")
@@ -125,18 +126,20 @@ func (a *App) serve(ctx context.Context, f *serveFlags, files []string) error {
 	if err != nil {
 		return err
 	}
+	var hangups <-chan os.Signal
+	if a.Hangups != nil {
+		hangups = a.Hangups()
+	}
 	set, err := a.loadLoop(ctx, &f.loopFlags, files, f.probe)
 	if err != nil {
 		return err
 	}
-	d := &server{app: a, flags: f, files: files, log: f.logger(a)}
-	if err := d.build(set); err != nil {
-		return err
-	}
+	d := &server{app: a, flags: f, files: files, log: f.logger(a), hangups: hangups}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
 	if err != nil {
 		return usagef("choose another address with --listen", "cannot listen: %v", err)
 	}
+	d.build(set)
 	return d.run(ctx, listener)
 }
 
@@ -147,16 +150,19 @@ type server struct {
 	files []string
 	log   *slog.Logger
 
+	hangups <-chan os.Signal // requests to reload
+
 	loop   *scheduler.Loop
 	web    *web.Server
 	lines  *lineWriter // nil without --report
 	prober *prober     // nil without --probe-endpoint
 	reload reloader
 	grace  time.Duration // for runs in flight at the end
+	limits config.Limits // of the files, at the start
 }
 
 // build puts the parts together.
-func (d *server) build(set *config.Set) error {
+func (d *server) build(set *config.Set) {
 	o := web.Options{
 		Version: d.app.Build.Version, Commit: d.app.Build.Commit, Log: d.log, Now: d.app.Now, Detail: d.flags.detail,
 		Engine: func() scheduler.Stats { return d.loop.Stats() },
@@ -173,25 +179,25 @@ func (d *server) build(set *config.Set) error {
 		sinks = append(sinks, d.lines)
 	}
 	d.grace = d.flags.graceOf(set.Checks)
-	var err error
-	if d.loop, err = d.flags.loop(d.grace, sinks); err != nil {
-		return err
-	}
+	d.limits = set.Limits
+	d.loop = d.flags.loop(d.flags.limits(set.Limits), d.grace, sinks)
 	d.apply(set)
 	d.web.Reloaded(nil)
-	return nil
 }
 
 // run makes runs until ctx ends, and then ends in order.
 func (d *server) run(ctx context.Context, listener net.Listener) error {
-	hangups := d.app.stay()
+	d.app.measuring.Store(true) // the first signal ends it in order
 	front := d.serveHTTP(listener)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	tasks := d.tasks(background, hangups)
+	tasks := d.tasks(background)
 
-	ended := make(chan error, 1)
-	go func() { ended <- d.loop.Run(context.WithoutCancel(ctx)) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = d.loop.Run(context.WithoutCancel(ctx)) // the sinks log what they fail at
+	}()
 	d.web.SetReady(true)
 	d.notify("READY=1")
 	d.log.Info("serving", "address", listener.Addr().String(), "checks", d.loop.Stats().Checks, "version", d.app.Build.Version)
@@ -203,7 +209,7 @@ func (d *server) run(ctx context.Context, listener net.Listener) error {
 		d.web.SetReady(false)
 		d.notify("STOPPING=1")
 		d.loop.Stop()
-		<-ended // what the sinks failed at, which they log
+		<-ended
 	case err = <-front.failed:
 		d.loop.Stop()
 		<-ended
@@ -227,14 +233,4 @@ func (d *server) finish(front *httpServer) {
 	if front.Shutdown(ctx) != nil {
 		_ = front.Close() // whoever still reads has had a second
 	}
-}
-
-// stay prepares the process for a long life: a reader of its output that goes
-// away is no reason to end. It returns the requests to reload.
-func (a *App) stay() <-chan os.Signal {
-	a.measuring.Store(true)
-	if a.Hangups == nil {
-		return nil
-	}
-	return a.Hangups()
 }

@@ -131,6 +131,7 @@ func startSonde(t *testing.T, target string) string {
 	cmd := exec.Command(self) // the test binary goes by the name that it is called
 	cmd.Args = []string{"sonde", "serve", "checks.yaml", "--listen", "127.0.0.1:0", "--probe-endpoint", "--probe-allow", "127.0.0.1"}
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "SONDE_EXAMPLE="+filepath.Join(dir, "checks.yaml"))
 	return start(t, cmd, `msg=serving address=([0-9.:]+)`)
 }
 

@@ -32,13 +32,17 @@ const patience = 2 * time.Minute
 // TestServeScripts runs the scripts of testdata/serve, which are the contract
 // of `sonde serve`.
 func TestServeScripts(t *testing.T) {
+	example, err := filepath.Abs("../checks.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/serve",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[daemonsKey{}] = &daemons{running: make(map[string]*running)}
-			env.Vars = append(env.Vars, "NO_COLOR=", "CI=true")
+			env.Vars = append(env.Vars, "NO_COLOR=", "CI=true", "SONDE_EXAMPLE="+example)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -88,7 +92,20 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	d := &running{cmd: exec.Command(self), ended: make(chan error, 1)}
 	d.cmd.Args, d.cmd.Dir = args[1:], ts.MkAbs(".")
 	d.cmd.Stdout, d.cmd.Stderr = &d.out, &d.err
-	for _, name := range []string{"HOME", "TMPDIR", "PATH", "TARGET", "NOTIFY_SOCKET", "WATCHDOG_USEC"} {
+	switch ts.Getenv("STDOUT") {
+	case "gone":
+		r, w, err := os.Pipe()
+		ts.Check(err)
+		ts.Check(r.Close())
+		defer w.Close()
+		d.cmd.Stdout = w
+	case "full":
+		w, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		ts.Check(err)
+		defer w.Close()
+		d.cmd.Stdout = w
+	}
+	for _, name := range []string{"HOME", "TMPDIR", "PATH", "TARGET", "SONDE_EXAMPLE", "NOTIFY_SOCKET", "WATCHDOG_USEC"} {
 		d.cmd.Env = append(d.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	ts.Check(d.cmd.Start())

@@ -26,12 +26,12 @@ type reloader struct {
 }
 
 // tasks starts what a daemon does besides running checks. They end with ctx.
-func (d *server) tasks(ctx context.Context, hangups <-chan os.Signal) *sync.WaitGroup {
+func (d *server) tasks(ctx context.Context) *sync.WaitGroup {
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
 			select {
-			case <-hangups:
+			case <-d.hangups:
 				_ = d.again(ctx, "SIGHUP") // it is logged
 			case <-ctx.Done():
 				return
@@ -75,21 +75,30 @@ func (d *server) logProblems(err error, why string) {
 		return
 	}
 	for _, p := range problems {
-		p.Excerpt = "" // a log has one line for each message
-		text, hint, _ := strings.Cut(p.String(), "\nhint: ")
+		text, hint := oneLine(p)
 		d.log.Error("reload failed, the old configuration stays", "why", why, "problem", text, "hint", hint)
 	}
+}
+
+// oneLine words a problem for a log, which has one line for each message.
+func oneLine(p config.Problem) (text, hint string) {
+	p.Excerpt = ""
+	text, hint, _ = strings.Cut(p.String(), "\nhint: ")
+	return text, hint
 }
 
 // apply puts a configuration into effect. The web knows a check before its
 // first result comes.
 func (d *server) apply(set *config.Set) {
 	for _, p := range set.Warnings {
-		p.Excerpt = ""
-		d.log.Warn("doubtful configuration", "problem", p.String())
+		text, hint := oneLine(p)
+		d.log.Warn("doubtful configuration", "problem", text, "hint", hint)
 	}
 	if n := len(set.Checks) - d.flags.detail; n > 0 {
 		d.log.Warn("some checks have no metrics and no latest result of their own", "checks", n, "hint", "--detail sets the limit")
+	}
+	if set.Limits != d.limits {
+		d.log.Warn("the limits of the files changed, they take effect after a restart")
 	}
 	d.web.SetChecks(set.Checks)
 	d.loop.Replace(set.Checks)

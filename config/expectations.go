@@ -17,6 +17,7 @@ type kind struct {
 	check.Kind
 	facts []check.Fact
 	tests map[string]compiled
+	last  any // what the kind's Build hands to the next
 }
 
 type compiled struct {
@@ -111,7 +112,7 @@ func (m *maker) expectations(d *decoder, b *body) []check.Expectation {
 func (k *kind) finish(c *check.Check, options check.Options, d *decoder, user []check.Expectation, s *shared, at func(option string) *yaml.Node) bool {
 	in := d.load
 	s.setUser(user)
-	plan, err := options.Build(check.Setup{Needs: s.needs, Getenv: in.getenv, Version: in.Version})
+	plan, err := options.Build(check.Setup{Needs: s.needs, Getenv: in.getenv, Version: in.Version, Last: &k.last})
 	d.secrets = append(d.secrets, plan.Secrets...)
 	if err != nil {
 		for _, e := range check.OptionErrors(err) {

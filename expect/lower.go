@@ -264,8 +264,17 @@ func (b *builder) refused(n ast.Node) *Error {
 		if n.Operator == "+" && text {
 			return errorf(at, "texts cannot be joined").hint("compare the parts one by one")
 		}
+		if n.Operator == "*" && (isDuration(n.Left) && !isWhole(n.Right) || isDuration(n.Right) && !isWhole(n.Left)) {
+			return errorf(at, "a duration can only be multiplied by a whole number").hint("multiply the other side instead")
+		}
 	}
 	return nil
+}
+
+func isDuration(n ast.Node) bool { return n.Nature().Type == reflect.TypeFor[time.Duration]() }
+
+func isWhole(n ast.Node) bool {
+	return !isDuration(n) && (n.Nature().Kind == reflect.Int || n.Nature().Kind == reflect.Int64)
 }
 
 // typeError words an error of the type checker.

@@ -111,6 +111,8 @@ func (s *source) syntaxError(err error) *Error {
 		return errorf(at, "'=' does not compare").hint("write ==")
 	case strings.Contains(fe.Message, "unexpected token EOF"), strings.Contains(fe.Message, "unexpected end"):
 		return errorf(len(s.text), "the expression ends too early")
+	case strings.Contains(fe.Message, "(??) cannot be mixed"):
+		return errorf(at, "?? needs parentheses beside another operator").hint("write (a ?? b) == c")
 	case strings.HasPrefix(fe.Message, "unexpected token"):
 		word := rest[:max(wordEnd(rest, 0), 1)]
 		if word == "" {

@@ -52,7 +52,7 @@ func (j *journey) inspect(state *tls.ConnectionState, plan *tlsPlan, name string
 	}
 	leaf, now := state.PeerCertificates[0], time.Now()
 	certFacts(o, leaf, now)
-	chains, err := verify(state.PeerCertificates, plan.roots, now)
+	end, err := plan.verify(state.PeerCertificates, now)
 	o.Set("cert.trusted", err == nil)
 	if err != nil {
 		if reason := rootsReason(err, plan); reason != nil {
@@ -67,7 +67,7 @@ func (j *journey) inspect(state *tls.ConnectionState, plan *tlsPlan, name string
 			o.Explain("cert.expires_in", reason.Code, reason.Message)
 		}
 	} else {
-		o.Set("cert.chain_expires_in", chainEnd(chains).Sub(now))
+		o.Set("cert.chain_expires_in", end.Sub(now))
 	}
 	err = leaf.VerifyHostname(verifiedName(name))
 	o.Set("cert.hostname_ok", err == nil)
@@ -75,6 +75,16 @@ func (j *journey) inspect(state *tls.ConnectionState, plan *tlsPlan, name string
 		o.Explain("cert.hostname_ok", check.TLSHostname, hostnameMessage(leaf, name))
 	}
 	return nil
+}
+
+// verify returns when the longest of the certificates' chains to a root
+// expires.
+func (p *tlsPlan) verify(certs []*x509.Certificate, now time.Time) (time.Time, error) {
+	if !p.verifyEach {
+		return trustedChains.verify(certs, p.roots, now)
+	}
+	chains, err := verify(certs, p.roots, now)
+	return chainEnd(chains), err
 }
 
 // writtenAfter is a time that was over when this was written. A clock that shows

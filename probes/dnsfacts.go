@@ -2,6 +2,7 @@ package probes
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -138,8 +139,17 @@ func (a *dnsAnswer) setEDNS(opt *dns.OPT) {
 // rdata returns a record's data in the presentation format (RFC 1035 section
 // 5.1, RFC 3597 section 5).
 func rdata(rr dns.RR) string {
-	if unknown, ok := rr.(*dns.RFC3597); ok {
-		return fmt.Sprintf("\\# %d %s", len(unknown.Rdata)/2, unknown.Rdata)
+	switch rr := rr.(type) {
+	case *dns.A: // the usual ones, at a tenth of the cost
+		if len(rr.A) == net.IPv4len {
+			return rr.A.String()
+		}
+	case *dns.AAAA:
+		if len(rr.AAAA) == net.IPv6len && rr.AAAA.To4() == nil {
+			return rr.AAAA.String()
+		}
+	case *dns.RFC3597:
+		return fmt.Sprintf("\\# %d %s", len(rr.Rdata)/2, rr.Rdata)
 	}
 	return strings.TrimPrefix(rr.String(), rr.Header().String())
 }
@@ -179,11 +189,11 @@ func (a *dnsAnswer) extendedErrors() []string {
 func (a *dnsAnswer) record(o *check.Observation, q *question, server string) {
 	m := a.message
 	o.Set("rcode", rcodeName(a.rcode))
-	o.Set("answers", append([]string{}, a.answers...))
+	setList(o, "answers", a.answers)
 	o.Set("answer_count", a.count)
-	o.Set("cnames", append([]string{}, a.cnames...))
-	o.Set("authority", append([]string{}, a.authority...))
-	o.Set("additional", append([]string{}, a.additional...))
+	setList(o, "cnames", a.cnames)
+	setList(o, "authority", a.authority)
+	setList(o, "additional", a.additional)
 	if a.records > 0 {
 		o.Set("ttl.min", time.Duration(a.ttlMin)*time.Second)
 		o.Set("ttl.max", time.Duration(a.ttlMax)*time.Second)
@@ -198,13 +208,24 @@ func (a *dnsAnswer) record(o *check.Observation, q *question, server string) {
 	}
 	o.Set("size", len(m))
 	errs := a.extendedErrors()
-	o.Set("ede", append([]string{}, errs...))
+	setList(o, "ede", errs)
 	if r := a.reason(q, server, errs); r != nil {
 		o.Explain("answer_count", r.Code, r.Message)
 		if a.rcode != dns.RcodeSuccess {
 			o.Explain("rcode", r.Code, r.Message)
 		}
 	}
+}
+
+// emptyList is the value of lists without items: not nil, and shared.
+var emptyList any = []string{}
+
+func setList(o *check.Observation, fact string, list []string) {
+	if len(list) == 0 {
+		o.Set(fact, emptyList)
+		return
+	}
+	o.Set(fact, list)
 }
 
 // reason tells why there is no answer; nil when there is one, or when the

@@ -41,15 +41,17 @@ func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
 	r.obs.Set("retransmits", r.retransmits)
 	r.obs.Set("mismatched", r.mismatched)
 	r.obs.Set("edns.fallback", r.question == p.plain && p.plain != nil)
+	server := ""
 	if r.server.IsValid() {
-		r.obs.Set("server", r.server.String())
+		server = r.server.String()
+		r.obs.Set("server", server)
 		r.obs.Set("transport", r.transport)
 		r.obs.Set("ip", r.server.Addr().String())
 		r.obs.Set("family", int(familyOf(r.server.Addr())))
 	}
 	if r.got != nil {
 		r.obs.Set("truncated", r.cut)
-		r.got.record(&r.obs, r.question, r.server.String())
+		r.got.record(&r.obs, r.question, server)
 		if r.transport == transportUDP && r.cut && r.got.count == 0 {
 			r.obs.Explain("answer_count", check.DNSTruncated, "the answer is too large for UDP, and transport: udp forbids TCP")
 		}

@@ -25,7 +25,7 @@ var past = time.Unix(1, 0)
 // guard binds the connection to ctx. Closing it ends the watch. A connection
 // that is closed without being used, as a plain connect check does, costs no
 // timer and no watch: they begin with the first use.
-func guard(ctx context.Context, conn net.Conn) net.Conn {
+func guard(ctx context.Context, conn net.Conn) *guarded {
 	return &guarded{Conn: conn, ctx: ctx}
 }
 
@@ -37,6 +37,29 @@ func (g *guarded) bind() {
 		g.release = context.AfterFunc(g.ctx, func() { g.Conn.SetDeadline(past) })
 	}
 }
+
+// detach ends the binding to the context, so that the connection can be kept
+// for another. It reports false when the context has interrupted it, which
+// leaves it unusable. Until attach, nothing on the connection can block.
+func (g *guarded) detach() bool {
+	if g.release != nil && !g.release() {
+		return false
+	}
+	g.ctx, g.release = endedContext, nil
+	return true
+}
+
+// attach binds a detached connection to the next context.
+func (g *guarded) attach(ctx context.Context) {
+	g.ctx, g.bound = ctx, sync.Once{}
+}
+
+// endedContext is a context that has ended.
+var endedContext = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // Read reads as [net.Conn] does.
 func (g *guarded) Read(b []byte) (int, error) {

@@ -11,7 +11,7 @@ import (
 func init() {
 	register(check.Kind{
 		Name:    "http",
-		Doc:     "one HTTP request over a fresh connection, HTTP/1.1 or HTTP/2",
+		Doc:     "one HTTP request, HTTP/1.1 or HTTP/2, over a fresh connection unless told otherwise",
 		Schemes: []string{"http", "https"},
 		Facts:   httpFacts(),
 		New:     func() check.Options { return newHTTPOptions() },
@@ -31,6 +31,7 @@ type httpOptions struct {
 	Version     string            `yaml:"version" enum:"auto,1.1,2" doc:"HTTP version; auto lets the server choose over TLS; 2 over http:// begins in HTTP/2 at once"`
 	Compression string            `yaml:"compression" enum:"none,any,gzip,deflate,br,zstd" doc:"content coding to ask for; what comes is decoded in any case"`
 	MaxBody     check.Size        `yaml:"max_body" doc:"how much of the body to read, after decompression; half of it when an expectation looks into a body that is br or zstd"`
+	Connection  string            `yaml:"connection" enum:"fresh,reuse" doc:"reuse keeps the connection for the check's next run, which then measures neither DNS nor connecting nor TLS; see docs/connections.md"`
 	Proxy       string            `yaml:"proxy" address:"true" doc:"proxy to go through, http://[user:password@]host:port, or env for that of HTTP_PROXY, HTTPS_PROXY and NO_PROXY"`
 	TLS         TLS               `yaml:"tls" doc:"TLS of https:// URLs"`
 	Route       `yaml:",inline"`
@@ -51,7 +52,7 @@ const (
 
 func newHTTPOptions() *httpOptions {
 	return &httpOptions{
-		Redirects: defaultRedirects, Version: "auto", Compression: "none", MaxBody: defaultMaxBody,
+		Redirects: defaultRedirects, Version: "auto", Compression: "none", Connection: "fresh", MaxBody: defaultMaxBody,
 		Route: Route{Family: "any"},
 	}
 }
@@ -87,6 +88,9 @@ func httpFacts() []check.Fact {
 		{Name: "url", Type: check.String, Doc: "URL of the final response"},
 		{Name: "redirects", Type: check.Int, Unit: "hops", Doc: "number of redirects followed"},
 		{Name: "redirect_chain", Type: check.Strings, Doc: "URLs that redirected, in order"},
+		{Name: "connection", Type: check.String, Doc: "'reused' when the final response came over a connection kept from the run before, else 'fresh'"},
+		{Name: "connection.age", Type: check.Duration, Doc: "time since the connection was made, 0s for a fresh one; only with connection: reuse"},
+		{Name: "reconnected", Type: check.Bool, Doc: "a kept connection turned out closed and a fresh one took its place; only with connection: reuse"},
 		{Name: "proxy", Type: check.String, Doc: "proxy that was used, '' for none"},
 	}
 	facts = append(facts, connectFacts()...)

@@ -74,18 +74,18 @@ func (h *httpHead) bodyless(method string) bool {
 // http1 reads one HTTP/1 response from a connection. It is strict where
 // leniency lets two readers see two different messages (RFC 9112, section 11).
 type http1 struct {
-	conn   net.Conn
-	buf    []byte // storage, grows up to maxHeadBytes
-	r, w   int    // unread bytes are buf[r:w]
-	tunnel bool   // a request for a tunnel, which stays open
-	err    error  // what ended reading
+	conn net.Conn
+	buf  []byte // storage, grows up to maxHeadBytes
+	r, w int    // unread bytes are buf[r:w]
+	keep bool   // the connection is to stay open
+	err  error  // what ended reading
 }
 
 var http1Buffers = sync.Pool{New: func() any { return &http1{buf: make([]byte, 4<<10)} }}
 
-func newHTTP1(conn net.Conn) *http1 {
+func newHTTP1(conn net.Conn, keep bool) *http1 {
 	h := http1Buffers.Get().(*http1)
-	h.conn, h.r, h.w, h.err, h.tunnel = conn, 0, 0, nil, false
+	h.conn, h.r, h.w, h.err, h.keep = conn, 0, 0, nil, keep
 	return h
 }
 
@@ -138,7 +138,7 @@ func (h *http1) send(m *httpMessage) error {
 		b = append(append(b, "\r\n"...), f.name...)
 		b = append(append(b, ": "...), f.value...)
 	}
-	if !h.tunnel {
+	if !h.keep {
 		b = append(b, "\r\nConnection: close"...)
 	}
 	b = append(b, "\r\n\r\n"...)
@@ -151,6 +151,42 @@ func (h *http1) send(m *httpMessage) error {
 	}
 	_, err := h.conn.Write(rest)
 	return err
+}
+
+func (h *http1) untouched() bool { return h.w == 0 }
+
+// spent reports whether the connection is of further use (RFC 9112, section
+// 9.3): the body was framed and read to its end, nothing came behind it, and
+// the server does not close.
+func (h *http1) spent(head *httpHead, body io.Reader) bool {
+	switch b := body.(type) {
+	case *lengthReader:
+		if b.left > 0 {
+			return false
+		}
+	case *chunkedReader:
+		if !b.complete() {
+			return false
+		}
+	case untilClose:
+		return false
+	}
+	return h.keep && h.err == nil && h.r == h.w && head.version == "1.1" && head.status >= 200 && !head.closes()
+}
+
+// closes reports whether the server closes the connection after the response.
+func (h *httpHead) closes() bool {
+	for _, f := range h.fields {
+		if f.name != "connection" {
+			continue
+		}
+		for option := range strings.SplitSeq(f.value, ",") {
+			if strings.EqualFold(strings.Trim(option, " \t"), "close") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // await waits for the first byte of the response.
@@ -291,7 +327,32 @@ func parseFields(text string) ([]field, error) {
 		if !ok || !isToken(name) {
 			return nil, malformed("bad header line: %s", excerpt([]byte(line)))
 		}
-		fields = append(fields, field{strings.ToLower(name), cleanValue(value)})
+		fields = append(fields, field{lowerName(name), cleanValue(value)})
+	}
+}
+
+// lowerName returns a field's name in lower case, without an allocation for
+// those that come with nearly every response.
+func lowerName(name string) string {
+	switch name {
+	case "Server":
+		return "server"
+	case "Date":
+		return "date"
+	case "Content-Type":
+		return "content-type"
+	case "Content-Length":
+		return "content-length"
+	case "Connection":
+		return "connection"
+	case "Cache-Control":
+		return "cache-control"
+	case "Last-Modified":
+		return "last-modified"
+	case "Transfer-Encoding":
+		return "transfer-encoding"
+	default:
+		return strings.ToLower(name)
 	}
 }
 

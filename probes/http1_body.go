@@ -83,6 +83,15 @@ func (c *chunkedReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// complete reports whether the body was read to its end. A decoder may have had
+// enough before the last chunk, which is read now if it is there.
+func (c *chunkedReader) complete() bool {
+	if !c.done && c.left == 0 && c.h.r < c.h.w {
+		_, _ = c.Read(nil) // an error leaves it undone
+	}
+	return c.done
+}
+
 func (c *chunkedReader) cut(err error) error {
 	if ended(err) {
 		return &httpError{check.HTTPTruncated, fmt.Sprintf("the connection was closed inside the chunked body, after %d bytes", c.data)}

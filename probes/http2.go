@@ -16,12 +16,11 @@ import (
 	"github.com/sonde-cli/sonde/check"
 )
 
-// The parts of HTTP/2 (RFC 9113) that one request on a fresh connection needs,
-// over the frames of golang.org/x/net/http2. It reads and writes in the
+// The parts of HTTP/2 (RFC 9113) that one request at a time needs, over the frames of golang.org/x/net/http2. It reads and writes in the
 // caller's goroutine, so every wait ends with the connection's deadline, a
 // flood of frames queues nothing, and no goroutine outlives the probe.
 const (
-	h2Stream       = 1       // the one stream that is used
+	h2LastStream   = 1 << 30 // where a connection is not kept any more
 	h2Window       = 1 << 20 // what the peer may send ahead, bytes
 	h2FirstWindow  = 65535   // both windows before any setting (section 6.9.2)
 	h2MaxFrame     = 16 << 10
@@ -29,9 +28,12 @@ const (
 	h2MaxHeadBytes = 4 * maxHeadBytes
 )
 
-// http2Conn makes one exchange on a fresh connection.
+// http2Conn makes exchanges on a connection, one after the other.
 type http2Conn struct {
+	stream uint32 // of the exchange; they have odd numbers
 	framer *http2.Framer
+	block  bytes.Buffer
+	fields *hpack.Encoder // into block
 	in     *bufio.Reader
 	out    *bufio.Writer
 	budget *budgetReader // bounds the bytes before the response's head ends
@@ -55,18 +57,37 @@ type http2Conn struct {
 
 func newHTTP2(conn net.Conn) *http2Conn {
 	c := &http2Conn{
+		stream:     1,
 		budget:     &budgetReader{from: conn, left: h2MaxHeadBytes},
 		out:        bufio.NewWriterSize(conn, 4<<10),
 		connWindow: h2FirstWindow, streamWindow: h2FirstWindow, firstWindow: h2FirstWindow,
 		maxFrame: h2MaxFrame, want: -1,
 	}
 	c.in = bufio.NewReaderSize(c.budget, 4<<10)
+	c.fields = hpack.NewEncoder(&c.block)
 	c.framer = http2.NewFramer(c.out, c.in)
 	c.framer.SetReuseFrames()
 	c.framer.SetMaxReadFrameSize(h2MaxFrame)
 	c.framer.MaxHeaderListSize = maxHeadBytes
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
 	return c
+}
+
+// next makes the connection ready for another exchange.
+func (c *http2Conn) next() {
+	c.stream += 2
+	c.budget.left = h2MaxHeadBytes
+	c.streamWindow = c.firstWindow
+	c.idle, c.interim = 0, 0
+	c.head, c.ended, c.rest = nil, false, nil
+	c.got, c.want = 0, -1
+}
+
+func (c *http2Conn) untouched() bool { return c.head == nil && c.interim == 0 }
+
+// spent reports whether the connection is of further use.
+func (c *http2Conn) spent(*httpHead, io.Reader) bool {
+	return c.ended && len(c.rest) == 0 && c.goAway == "" && c.stream < h2LastStream
 }
 
 // budgetReader fails when more than left bytes are read.
@@ -95,43 +116,59 @@ func (b *budgetReader) Read(p []byte) (int, error) {
 // than the peer's window is sent as the peer makes room, unless the response
 // comes before that.
 func (c *http2Conn) send(m *httpMessage) error {
-	if _, err := c.out.WriteString(http2.ClientPreface); err != nil {
-		return err
+	err := c.preface()
+	if err == nil {
+		err = c.writeHead(m)
 	}
-	err := errors.Join(
-		c.framer.WriteSettings(
-			http2.Setting{ID: http2.SettingEnablePush, Val: 0},
-			http2.Setting{ID: http2.SettingInitialWindowSize, Val: h2Window},
-			http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHeadBytes},
-		),
-		c.framer.WriteWindowUpdate(0, h2Window-h2FirstWindow),
-		c.writeHead(m),
-	)
 	if err != nil {
 		return err
 	}
 	return c.sendBody(m.body)
 }
 
+// preface opens the connection (RFC 9113, section 3.4), or gives back the
+// window that the exchange before has used.
+func (c *http2Conn) preface() error {
+	if c.stream > 1 {
+		if c.unacked == 0 {
+			return nil
+		}
+		n := uint32(c.unacked)
+		c.unacked = 0
+		return c.framer.WriteWindowUpdate(0, n)
+	}
+	if _, err := c.out.WriteString(http2.ClientPreface); err != nil {
+		return err
+	}
+	return errors.Join(
+		c.framer.WriteSettings(
+			http2.Setting{ID: http2.SettingEnablePush, Val: 0},
+			http2.Setting{ID: http2.SettingInitialWindowSize, Val: h2Window},
+			http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHeadBytes},
+		),
+		c.framer.WriteWindowUpdate(0, h2Window-h2FirstWindow),
+	)
+}
+
 func (c *http2Conn) writeHead(m *httpMessage) error {
-	var block bytes.Buffer
-	enc := hpack.NewEncoder(&block)
+	block := &c.block
+	block.Reset()
 	fields := []field{{":method", m.method}, {":scheme", m.scheme}, {":authority", m.authority}, {":path", m.target}}
 	for _, f := range append(fields, m.fields...) {
 		hf := hpack.HeaderField{Name: strings.ToLower(f.name), Value: f.value}
 		hf.Sensitive = sensitiveHeader(hf.Name)
-		if err := enc.WriteField(hf); err != nil {
+		if err := c.fields.WriteField(hf); err != nil {
 			return err
 		}
 	}
 	last := len(m.body) == 0
 	first := block.Next(h2MaxFrame)
 	err := c.framer.WriteHeaders(http2.HeadersFrameParam{
-		StreamID: h2Stream, BlockFragment: first, EndStream: last, EndHeaders: block.Len() == 0,
+		StreamID: c.stream, BlockFragment: first, EndStream: last, EndHeaders: block.Len() == 0,
 	})
 	for err == nil && block.Len() > 0 {
 		part := block.Next(h2MaxFrame)
-		err = c.framer.WriteContinuation(h2Stream, block.Len() == 0, part)
+		err = c.framer.WriteContinuation(c.stream, block.Len() == 0, part)
 	}
 	return err
 }
@@ -140,7 +177,7 @@ func (c *http2Conn) sendBody(body []byte) error {
 	for len(body) > 0 {
 		n := min(int64(len(body)), int64(c.maxFrame), c.connWindow, c.streamWindow)
 		if n > 0 {
-			if err := c.framer.WriteData(h2Stream, n == int64(len(body)), body[:n]); err != nil {
+			if err := c.framer.WriteData(c.stream, n == int64(len(body)), body[:n]); err != nil {
 				return err
 			}
 			body = body[n:]
@@ -228,7 +265,7 @@ func (c *http2Conn) step() error {
 	case *http2.WindowUpdateFrame:
 		return c.onWindow(f)
 	case *http2.RSTStreamFrame:
-		if f.StreamID == h2Stream {
+		if f.StreamID == c.stream {
 			return &httpError{check.HTTPStreamReset, "the server reset the HTTP/2 stream: " + f.ErrCode.String()}
 		}
 	case *http2.GoAwayFrame:
@@ -279,8 +316,8 @@ func (c *http2Conn) frameError(frame http2.Frame, err error) error {
 
 func (c *http2Conn) onHeaders(f *http2.MetaHeadersFrame) error {
 	switch {
-	case f.StreamID != h2Stream:
-		return malformed("HTTP/2 headers on stream %d, which was never opened", f.StreamID)
+	case f.StreamID != c.stream:
+		return malformed("HTTP/2 headers on stream %d, which is not open", f.StreamID)
 	case f.Truncated || len(f.Fields) > maxHeadFields+1:
 		return &httpError{check.HTTPHeaderTooLarge, fmt.Sprintf("the response head is larger than %d KiB or %d fields", maxHeadBytes>>10, maxHeadFields)}
 	case c.head != nil: // trailers
@@ -310,8 +347,8 @@ func (c *http2Conn) onHeaders(f *http2.MetaHeadersFrame) error {
 
 func (c *http2Conn) onData(f *http2.DataFrame) error {
 	switch {
-	case f.StreamID != h2Stream:
-		return malformed("HTTP/2 data on stream %d, which was never opened", f.StreamID)
+	case f.StreamID != c.stream:
+		return malformed("HTTP/2 data on stream %d, which is not open", f.StreamID)
 	case c.head == nil:
 		return malformed("HTTP/2 data before the response's head")
 	}
@@ -330,7 +367,7 @@ func (c *http2Conn) onData(f *http2.DataFrame) error {
 	}
 	n := uint32(c.unacked)
 	c.unacked = 0
-	return errors.Join(c.framer.WriteWindowUpdate(0, n), c.framer.WriteWindowUpdate(h2Stream, n))
+	return errors.Join(c.framer.WriteWindowUpdate(0, n), c.framer.WriteWindowUpdate(c.stream, n))
 }
 
 func (c *http2Conn) onSettings(f *http2.SettingsFrame) error {
@@ -358,7 +395,7 @@ func (c *http2Conn) onSettings(f *http2.SettingsFrame) error {
 
 func (c *http2Conn) onWindow(f *http2.WindowUpdateFrame) error {
 	window := &c.connWindow
-	if f.StreamID == h2Stream {
+	if f.StreamID == c.stream {
 		window = &c.streamWindow
 	} else if f.StreamID != 0 {
 		return nil
@@ -375,7 +412,7 @@ func (c *http2Conn) onGoAway(f *http2.GoAwayFrame) error {
 	if debug := strings.TrimSpace(string(f.DebugData())); debug != "" {
 		c.goAway += " " + excerpt([]byte(debug))
 	}
-	if f.ErrCode == http2.ErrCodeNo && f.LastStreamID >= h2Stream {
+	if f.ErrCode == http2.ErrCodeNo && f.LastStreamID >= c.stream {
 		return nil
 	}
 	return &httpError{check.HTTPGoAway, c.goAway}

@@ -2,6 +2,7 @@ package probes
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,17 +11,25 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
 )
 
-// smallSite answers every connection with one small response.
+// smallSite answers every request with one small response.
 func smallSite(b *testing.B) (addr string) {
 	b.Helper()
 	const text = "HTTP/1.1 200 OK\r\nServer: test\r\nDate: Sat, 28 Nov 2026 16:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 	server, err := testnet.ListenTCP(func(conn net.Conn) {
 		var buf [1024]byte
-		if _, err := conn.Read(buf[:]); err == nil {
+		for {
+			n, err := conn.Read(buf[:])
+			if err != nil {
+				return
+			}
 			_, _ = io.WriteString(conn, text)
+			if bytes.Contains(buf[:n], []byte("Connection: close")) {
+				return
+			}
 		}
 	})
 	if err != nil {
@@ -52,10 +61,11 @@ func BenchmarkHTTPBare(b *testing.B) {
 	}
 }
 
-// BenchmarkHTTP is one probe of the kind http.
-func BenchmarkHTTP(b *testing.B) {
+// benchHTTP measures one probe of the kind http.
+func benchHTTP(b *testing.B, connection string) {
+	b.Helper()
 	o := newHTTPOptions()
-	o.URL = "http://" + smallSite(b) + "/"
+	o.URL, o.Connection = "http://"+smallSite(b)+"/", connection
 	plan, err := o.Build(needs("status"))
 	if err != nil {
 		b.Fatal(err)
@@ -66,6 +76,39 @@ func BenchmarkHTTP(b *testing.B) {
 		if o := plan.Probe.Observe(ctx); !o.Failure.IsZero() {
 			b.Fatal(o.Failure)
 		}
+		cancel()
+	}
+	if err := plan.Probe.(check.Closer).Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkHTTP is one probe over a fresh connection.
+func BenchmarkHTTP(b *testing.B) { benchHTTP(b, "fresh") }
+
+// BenchmarkHTTPReused is one probe over a kept connection.
+func BenchmarkHTTPReused(b *testing.B) { benchHTTP(b, "reuse") }
+
+// BenchmarkHTTPKeepAlive is what BenchmarkHTTPReused is to be compared with: a
+// client of net/http.
+func BenchmarkHTTPKeepAlive(b *testing.B) {
+	url := "http://" + smallSite(b) + "/"
+	transport := new(http.Transport)
+	client := http.Client{Transport: transport}
+	defer transport.CloseIdleConnections()
+	b.ReportAllocs()
+	for b.Loop() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		if err != nil {
+			b.Fatal(err)
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		response.Body.Close()
 		cancel()
 	}
 }

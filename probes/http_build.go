@@ -22,8 +22,14 @@ import (
 
 // httpProbe is a validated http check. It is never changed once built.
 type httpProbe struct {
-	start      *url.URL // without user and password
-	target     string   // start as text
+	*httpPlan
+	start  *url.URL // without user and password
+	target string   // start as text
+	keeper *keeper  // of the connection between runs; nil: every one is fresh
+}
+
+// httpPlan is how to request, whatever the URL is. Checks share it.
+type httpPlan struct {
 	method     string
 	headers    []field // the user's, names as written
 	body       []byte
@@ -52,12 +58,15 @@ type httpNeeds struct{ body, json, size, headers bool }
 
 // Build validates the options.
 func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
-	b := &httpBuilder{setup: s, options: o, probe: &httpProbe{
+	if p := o.like(s); p != nil {
+		return *p, nil
+	}
+	b := &httpBuilder{setup: s, options: o, probe: &httpProbe{httpPlan: &httpPlan{
 		agent: "sonde/" + s.Version, redirects: o.Redirects, version: o.Version, maxBody: int64(o.MaxBody),
 		insecure: o.TLS.Insecure, options: *o, accept: acceptEncoding(o.Compression),
 		needs: httpNeeds{s.Needs("body"), s.Needs("json"), s.Needs("size"), s.Needs("headers")},
-	}}
-	for _, step := range []func() error{b.url, b.headers, b.auth, b.body, b.limits, b.paths, b.proxy} {
+	}}}
+	for _, step := range []func() error{b.url, b.headers, b.auth, b.body, b.limits, b.paths, b.reaches, b.proxy} {
 		if err := step(); err != nil {
 			b.errs = append(b.errs, err)
 		}
@@ -66,7 +75,43 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 		return check.Plan{}, err
 	}
 	defaults := append([]check.Default{{Expect: "status == 2xx"}}, b.probe.home.tls.defaults()...)
-	return check.Plan{Probe: b.probe, Target: b.probe.target, Defaults: defaults, Secrets: b.secrets}, nil
+	plan := check.Plan{Probe: b.probe, Target: b.probe.target, Defaults: defaults, Secrets: b.secrets}
+	if s.Last != nil && !b.private {
+		*s.Last = &plan
+	}
+	return plan, nil
+}
+
+// like builds the check from the one before if only their URLs differ, else it
+// returns nil. A proxy depends on the URL.
+func (o *httpOptions) like(s check.Setup) *check.Plan {
+	if s.Last == nil || o.Proxy != "" {
+		return nil
+	}
+	last, ok := (*s.Last).(*check.Plan)
+	if !ok {
+		return nil
+	}
+	plan := last.Probe.(*httpProbe).httpPlan
+	needs := httpNeeds{s.Needs("body"), s.Needs("json"), s.Needs("size"), s.Needs("headers")}
+	if plan.needs != needs || !plan.options.sameButURL(o) {
+		return nil
+	}
+	b := &httpBuilder{setup: s, options: o, probe: &httpProbe{httpPlan: plan}}
+	if b.url() != nil || b.private || b.reaches() != nil {
+		return nil
+	}
+	made := *last
+	made.Probe, made.Target = b.probe, b.probe.target
+	return &made
+}
+
+// sameButURL reports whether the options are the same but for the URL.
+func (o *httpOptions) sameButURL(to *httpOptions) bool {
+	return o.Method == to.Method && maps.Equal(o.Headers, to.Headers) && o.HeadersFile == to.HeadersFile &&
+		o.Body == to.Body && o.BodyFile == to.BodyFile && o.Auth == to.Auth && o.Redirects == to.Redirects &&
+		o.Version == to.Version && o.Compression == to.Compression && o.MaxBody == to.MaxBody &&
+		o.Connection == to.Connection && o.Proxy == to.Proxy && o.TLS == to.TLS && o.Route == to.Route
 }
 
 // httpBuilder validates the options part by part, so that all errors are told
@@ -76,6 +121,7 @@ type httpBuilder struct {
 	options *httpOptions
 	probe   *httpProbe
 	user    *url.Userinfo // of the URL
+	private bool          // the URL has secrets, which are its own
 	secrets []string
 	errs    []error
 }
@@ -87,12 +133,25 @@ func (b *httpBuilder) url() error {
 	}
 	b.user, u.User = u.User, nil
 	b.probe.start, b.probe.target = u, u.String()
-	for name, values := range u.Query() {
+	if b.probe.target == b.options.URL {
+		b.probe.target = b.options.URL // u's strings are parts of it already
+	}
+	if b.options.Connection == "reuse" {
+		b.probe.keeper = new(keeper)
+	}
+	if u.RawQuery != "" {
+		b.parameters(u.Query())
+	}
+	b.private = b.user != nil || len(b.secrets) > 0
+	return nil
+}
+
+func (b *httpBuilder) parameters(query url.Values) {
+	for name, values := range query {
 		if sensitiveParameter(name) {
 			b.secrets = append(b.secrets, values...)
 		}
 	}
-	return nil
 }
 
 // sensitiveParameter reports whether the value of a URL's parameter is a
@@ -394,6 +453,11 @@ func (b *httpBuilder) limits() error {
 	if !slices.Contains([]string{"none", "any", "gzip", "deflate", "br", "zstd"}, o.Compression) {
 		errs = append(errs, check.OptionErrorf("compression", "%q is none of none, any, gzip, deflate, br, zstd", o.Compression))
 	}
+	switch o.Connection {
+	case "fresh", "reuse":
+	default:
+		errs = append(errs, check.OptionErrorf("connection", "%q is none of fresh, reuse", o.Connection))
+	}
 	return errors.Join(errs...)
 }
 
@@ -419,9 +483,6 @@ func (b *httpBuilder) paths() error {
 	var err error
 	b.probe.home.route, err = route.build()
 	note(err)
-	if err == nil && b.probe.start != nil {
-		note(b.probe.home.route.reaches("url", b.probe.start.Hostname()))
-	}
 	b.probe.home.tls, err = tls.build()
 	note(err)
 	if len(errs) > 0 {
@@ -439,6 +500,14 @@ func (b *httpBuilder) paths() error {
 		note(err)
 	}
 	return errors.Join(errs...)
+}
+
+// reaches checks that the route leads to the URL's host.
+func (b *httpBuilder) reaches() error {
+	if b.probe.home.route == nil || b.probe.start == nil {
+		return nil
+	}
+	return b.probe.home.route.reaches("url", b.probe.start.Hostname())
 }
 
 // path returns how to get to the URL's host.
@@ -464,13 +533,16 @@ func hostPort(u *url.URL) (host, port string) {
 
 // hostHeader returns the URL's host and port as the Host header has them.
 func hostHeader(u *url.URL) string {
-	host, _, _ := strings.Cut(u.Hostname(), "%") // a zone is ours alone
+	host, _, zone := strings.Cut(u.Hostname(), "%") // a zone is ours alone
 	port := u.Port()
 	if port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
 		if strings.Contains(host, ":") {
 			return "[" + host + "]"
 		}
 		return host
+	}
+	if !zone {
+		return u.Host
 	}
 	return net.JoinHostPort(host, port)
 }

@@ -28,7 +28,7 @@ func (r *replay) Close() error { return nil }
 // exchangeOver makes one exchange as exchange does, without a network.
 func exchangeOver(wire httpWire, method string, keep bool) (*httpRun, *httpHead, *check.Reason) {
 	j := begin()
-	p := &httpProbe{method: method, maxBody: 64 << 10, needs: httpNeeds{body: keep, json: keep, headers: keep}}
+	p := &httpProbe{httpPlan: &httpPlan{method: method, maxBody: 64 << 10, needs: httpNeeds{body: keep, json: keep, headers: keep}}}
 	run := &httpRun{p: p, j: j}
 	defer wire.release()
 	broken := func(err error) *check.Reason { return run.broken(err, check.HTTPHeaderTimeout, "") }
@@ -90,7 +90,7 @@ func FuzzHTTP1(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, said []byte, step uint8) {
 		conn := &replay{said: bytes.NewReader(said), step: int(step) + 1}
-		run, head, reason := exchangeOver(newHTTP1(conn), "GET", true)
+		run, head, reason := exchangeOver(newHTTP1(conn, false), "GET", true)
 		checkRun(t, run, head, reason, said)
 	})
 }

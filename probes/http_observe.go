@@ -2,10 +2,8 @@ package probes
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -20,6 +18,7 @@ import (
 type httpRun struct {
 	p    *httpProbe
 	j    *journey
+	sent httpMessage
 	via  *url.URL // the proxy of the current hop, nil for none
 	seen []string // the hops that redirected: method and URL
 }
@@ -38,6 +37,7 @@ type httpRequest struct {
 type httpMessage struct {
 	method, scheme, authority, target string
 	fields                            []field
+	room                              [6]field // where fields usually are
 	body                              []byte
 }
 
@@ -48,10 +48,15 @@ type httpWire interface {
 	readHead() (*httpHead, error)
 	openBody(head *httpHead, method string) (io.Reader, error)
 	release()
+	// untouched reports whether nothing of the response has come.
+	untouched() bool
+	// spent reports whether the response was read to its end, so that the
+	// connection can carry another request.
+	spent(head *httpHead, body io.Reader) bool
 }
 
-// Observe makes the request and follows its redirects, each over a fresh
-// connection, all within ctx's deadline.
+// Observe makes the request and follows its redirects, each over a connection
+// of its own, all within ctx's deadline.
 func (p *httpProbe) Observe(ctx context.Context) check.Observation {
 	j := begin()
 	timeout := time.Duration(0)
@@ -59,12 +64,26 @@ func (p *httpProbe) Observe(ctx context.Context) check.Observation {
 		timeout = deadline.Sub(j.start)
 	}
 	j.obs.Phases = make(check.Phases, 0, 6)
+	j.obs.Facts = make(check.Facts, p.room())
 	j.obs.Reproduce = func() string { return p.reproduce(timeout) }
 	run := &httpRun{p: p, j: j}
 	if reason := run.follow(ctx); reason != nil {
 		return j.fail(reason.Code, reason.Message)
 	}
 	return j.end()
+}
+
+// room is how many facts there usually are: 13 of HTTP, 2 of a kept connection
+// and 16 of TLS. A map grows in powers of two, less an eighth.
+func (p *httpProbe) room() int {
+	switch {
+	case p.start.Scheme == "https":
+		return 31
+	case p.keeper != nil:
+		return 15
+	default:
+		return 13
+	}
 }
 
 // follow makes exchanges until one is final.
@@ -102,22 +121,41 @@ func (r *httpRun) setHops(request *httpRequest) {
 	r.j.obs.Set("proxy", proxy)
 }
 
-// exchange sends one request over a fresh connection and reads its response.
-// It returns the request that a redirect leads to, nil when the response is
-// final.
+// exchange sends one request over a connection of its own and reads its
+// response. It returns the request that a redirect leads to, nil when the
+// response is final.
 func (r *httpRun) exchange(ctx context.Context, request *httpRequest) (*httpRequest, *check.Reason) {
-	conn, wire, reason := r.open(ctx, request.url)
+	if l := r.take(ctx, request); l != nil {
+		next, reason := r.over(ctx, l, request)
+		if reason == nil || !r.again(l, request.method, reason) {
+			return next, reason
+		}
+	}
+	l, reason := r.open(ctx, request.url)
 	if reason != nil {
 		return nil, reason
 	}
-	defer conn.Close()
-	defer wire.release()
-	if reason := r.send(wire, request); reason != nil {
+	return r.over(ctx, l, request)
+}
+
+// over makes the exchange over the connection, and keeps or closes that.
+func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*httpRequest, *check.Reason) {
+	kept := false
+	defer func() {
+		if !kept {
+			l.close()
+		}
+	}()
+	r.setLink(l)
+	if reason := r.resume(l); reason != nil {
+		return nil, reason
+	}
+	if reason := r.send(l, request); reason != nil {
 		return nil, reason
 	}
 	began := time.Now()
 	defer r.j.timed(check.PhaseTransfer, began)
-	head, err := wire.readHead()
+	head, err := l.wire.readHead()
 	if err != nil {
 		return nil, r.broken(err, check.HTTPHeaderTimeout, "the response head was not complete in time")
 	}
@@ -128,33 +166,38 @@ func (r *httpRun) exchange(ctx context.Context, request *httpRequest) (*httpRequ
 		return next, reason
 	}
 	r.setHead(head)
-	var body io.Reader
+	body := io.Reader(strings.NewReader(""))
 	if !head.bodyless(request.method) {
-		body, err = wire.openBody(head, request.method)
-	} else if body = strings.NewReader(""); head.version != "2" {
+		body, err = l.wire.openBody(head, request.method)
+	} else if head.version != "2" {
 		_, _, err = framing(head) // strict even where it does not matter
 	}
 	if err != nil {
 		return nil, r.broken(err, check.HTTPBodyTimeout, "")
 	}
-	return nil, r.readBody(head, body)
+	if reason := r.readBody(head, body); reason != nil {
+		return nil, reason
+	}
+	kept = r.keep(ctx, l, request, l.wire.spent(head, body))
+	return nil, nil
 }
 
 // send writes the request and waits for the response to begin. A server may
 // answer and close before it has read all of a request; its answer counts.
-func (r *httpRun) send(wire httpWire, request *httpRequest) *check.Reason {
+func (r *httpRun) send(l *link, request *httpRequest) *check.Reason {
 	start := time.Now()
-	sendErr := wire.send(r.message(request))
+	sendErr := l.wire.send(r.message(request))
 	r.j.timed(check.PhaseSend, start)
 	if sendErr != nil && isTimeout(sendErr) {
 		return r.broken(sendErr, check.HTTPHeaderTimeout, "the peer did not take the request in time")
 	}
 	start = time.Now()
-	err := wire.await()
+	err := l.wire.await()
 	r.j.timed(check.PhaseWait, start)
 	if err == nil {
 		return nil
 	}
+	l.silent = l.wire.untouched()
 	if sendErr != nil {
 		err = sendErr
 	}
@@ -181,9 +224,9 @@ func (r *httpRun) broken(err error, timeout check.Code, message string) *check.R
 func (r *httpRun) setHead(head *httpHead) {
 	obs := &r.j.obs
 	obs.Set("status", head.status)
-	obs.Set("version", head.version)
+	setText(obs, "version", head.version)
 	obs.Set("content_type", head.get("content-type"))
-	obs.Set("status_text", head.reason)
+	setText(obs, "status_text", head.reason)
 	if r.p.needs.headers {
 		all := make(map[string]string, len(head.fields))
 		for _, f := range head.fields {
@@ -197,55 +240,85 @@ func (r *httpRun) setHead(head *httpHead) {
 	}
 }
 
+// setText sets a fact, without an allocation for the usual values.
+func setText(obs *check.Observation, fact, value string) {
+	switch value {
+	case "1.1":
+		obs.Set(fact, "1.1")
+	case "2":
+		obs.Set(fact, "2")
+	case "OK":
+		obs.Set(fact, "OK")
+	default:
+		obs.Set(fact, value)
+	}
+}
+
 // open connects to the URL's host, through the proxy if there is one, with TLS
 // if it is https.
-func (r *httpRun) open(ctx context.Context, u *url.URL) (net.Conn, httpWire, *check.Reason) {
+func (r *httpRun) open(ctx context.Context, u *url.URL) (*link, *check.Reason) {
 	path := r.p.path(u)
 	conn, reason := r.connect(ctx, u, path)
 	if reason != nil {
-		return nil, nil, reason
+		return nil, reason
 	}
-	if u.Scheme == "http" {
-		if r.p.version == "2" && r.via == nil {
-			return conn, newHTTP2(conn), nil
-		}
-		return conn, newHTTP1(conn), nil
+	l := &link{conn: conn, via: r.via}
+	if reason := r.speak(ctx, l, u, path); reason != nil {
+		l.close()
+		return nil, reason
 	}
-	secure, reason := r.j.handshake(ctx, conn, path.tls, strings.TrimSuffix(u.Hostname(), "."), r.p.protocols())
-	if reason != nil {
-		conn.Close()
-		return nil, nil, reason
+	if r.p.keeper != nil {
+		facts := r.j.obs.Facts
+		l.made, l.bound, l.ip, l.family = time.Now(), conn.(*guarded), facts["ip"], facts["family"]
 	}
-	wire, reason := r.agree(secure)
-	if reason != nil {
-		secure.Close()
-		return nil, nil, reason
-	}
-	return secure, wire, nil
+	return l, nil
 }
 
-// agree looks at what the handshake gave. To a peer that cannot prove who it
+// speak puts TLS and HTTP over a new connection.
+func (r *httpRun) speak(ctx context.Context, l *link, u *url.URL, path *httpPath) *check.Reason {
+	if u.Scheme == "http" {
+		if r.p.version == "2" && r.via == nil {
+			l.wire = newHTTP2(l.conn)
+		} else {
+			l.wire = newHTTP1(l.conn, r.keeps(u))
+		}
+		return nil
+	}
+	secure, reason := r.j.handshake(ctx, l.conn, path.tls, hostName(u), r.p.protocols())
+	if reason != nil {
+		return reason
+	}
+	l.conn, l.secure = secure, secure
+	if reason := r.trusts(); reason != nil {
+		return reason
+	}
+	switch protocol := secure.ConnectionState().NegotiatedProtocol; {
+	case protocol == "h2":
+		l.wire = newHTTP2(secure)
+	case r.p.version == "2":
+		return &check.Reason{Code: check.HTTPMalformed, Message: "the server does not offer HTTP/2 (ALPN h2) on this port\nhint: version: auto takes what the server has"}
+	default:
+		l.wire = newHTTP1(secure, r.keeps(u))
+	}
+	return nil
+}
+
+// trusts looks at what the handshake gave. To a peer that cannot prove who it
 // is nothing is sent, unless the check says insecure.
-func (r *httpRun) agree(conn *tls.Conn) (httpWire, *check.Reason) {
-	if !r.p.insecure {
-		for _, fact := range []string{"cert.trusted", "cert.hostname_ok"} {
-			if ok, _ := r.j.obs.Facts[fact].(bool); !ok {
-				reason, known := r.j.obs.Because[fact]
-				if !known {
-					reason = check.Reason{Code: check.TLSUntrusted, Message: fact + " is not true"}
-				}
-				return nil, &reason
+func (r *httpRun) trusts() *check.Reason {
+	if r.p.insecure {
+		return nil
+	}
+	for _, fact := range []string{"cert.trusted", "cert.hostname_ok"} {
+		if ok, _ := r.j.obs.Facts[fact].(bool); !ok {
+			reason, known := r.j.obs.Because[fact]
+			if !known {
+				reason = check.Reason{Code: check.TLSUntrusted, Message: fact + " is not true"}
 			}
+			return &reason
 		}
 	}
-	protocol := conn.ConnectionState().NegotiatedProtocol
-	if protocol == "h2" {
-		return newHTTP2(conn), nil
-	}
-	if r.p.version == "2" {
-		return nil, &check.Reason{Code: check.HTTPMalformed, Message: "the server does not offer HTTP/2 (ALPN h2) on this port\nhint: version: auto takes what the server has"}
-	}
-	return newHTTP1(conn), nil
+	return nil
 }
 
 // protocols is the ALPN list (RFC 7301).
@@ -263,10 +336,10 @@ func (p *httpProbe) protocols() []string {
 // message writes the request's head. On foreign ground only harmless headers
 // of the user's go along.
 func (r *httpRun) message(request *httpRequest) *httpMessage {
-	p, u := r.p, request.url
-	m := &httpMessage{
+	p, u, m := r.p, request.url, &r.sent
+	*m = httpMessage{
 		method: request.method, scheme: u.Scheme, authority: hostHeader(u), target: u.RequestURI(), body: request.body,
-		fields: make([]field, 0, len(p.headers)+5),
+		fields: m.room[:0],
 	}
 	if r.via != nil && u.Scheme == "http" {
 		r.viaProxy(m, u)

@@ -135,9 +135,8 @@ func (r *httpRun) tunnel(conn net.Conn, target string) *check.Reason {
 	if auth := proxyAuth(r.via); auth != "" {
 		m.fields = append(m.fields, field{"Proxy-Authorization", auth})
 	}
-	wire := newHTTP1(conn)
+	wire := newHTTP1(conn, true)
 	defer wire.release()
-	wire.tunnel = true
 	err := wire.send(m)
 	if err == nil {
 		err = wire.await()

@@ -3,6 +3,7 @@ package probes
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/netip"
 	"testing"
 	"time"
@@ -48,6 +49,19 @@ func TestRestrict(t *testing.T) {
 		if o.Failure.Code != check.LocalPermission {
 			t.Errorf("%s: %+v, want %s", target, o.Failure, check.LocalPermission)
 		}
+	}
+}
+
+// TestRestrictRedirects is asked about where a redirect leads, too.
+func TestRestrictRedirects(t *testing.T) {
+	server, err := testnet.ListenHTTP(nil, http.RedirectHandler("http://169.254.169.254/latest/meta-data/", http.StatusFound))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	o := observeTarget(t, Restrict(context.Background(), DenyMetadata), "http://"+server.Addr()+"/")
+	if o.Failure.Code != check.LocalPermission {
+		t.Errorf("%+v", o.Failure)
 	}
 }
 

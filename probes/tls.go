@@ -26,6 +26,7 @@ type TLS struct {
 	ServerName string `yaml:"server_name" doc:"name to ask for (SNI) and to verify instead of the target's"`
 	MinVersion string `yaml:"min_version" enum:"1.0,1.1,1.2,1.3" doc:"lowest TLS version to offer"`
 	MaxVersion string `yaml:"max_version" enum:"1.0,1.1,1.2,1.3" doc:"highest TLS version to offer"`
+	VerifyEach bool   `yaml:"verify_each" doc:"verify the chain's signatures at each run, even if the same chain was verified in the last 5 minutes"`
 	Insecure   bool   `yaml:"insecure" doc:"do not demand a verified certificate; the certificate's facts are reported all the same"`
 }
 
@@ -36,6 +37,7 @@ type tlsPlan struct {
 	serverName string // empty: the target's
 	min, max   uint16 // 0: crypto/tls's own
 	insecure   bool
+	verifyEach bool
 }
 
 // tlsVersions in the order of age.
@@ -70,7 +72,7 @@ func tlsVersion(errs *[]error, option, name string) uint16 {
 // [check.OptionError]s of the block tls.
 func (t *TLS) build() (*tlsPlan, error) {
 	var errs []error
-	plan := &tlsPlan{serverName: t.ServerName, insecure: t.Insecure}
+	plan := &tlsPlan{serverName: t.ServerName, insecure: t.Insecure, verifyEach: t.VerifyEach}
 	plan.min = tlsVersion(&errs, "tls.min_version", t.MinVersion)
 	plan.max = tlsVersion(&errs, "tls.max_version", t.MaxVersion)
 	if plan.max != 0 && plan.max < max(plan.min, tls.VersionTLS10) {
@@ -150,10 +152,7 @@ func (p *tlsPlan) defaults() []check.Default {
 // be one of connect's, or wrap one: its deadline and interruption end the
 // handshake. On failure conn stays open.
 func (j *journey) handshake(ctx context.Context, conn net.Conn, plan *tlsPlan, host string, protocols []string) (*tls.Conn, *check.Reason) {
-	name := plan.serverName
-	if name == "" {
-		name = host
-	}
+	name := plan.nameFor(host)
 	heard := &listener{Conn: conn}
 	secure := tls.Client(heard, j.tlsConfig(heard, plan, name, protocols))
 	start := time.Now()
@@ -173,6 +172,14 @@ func (j *journey) handshake(ctx context.Context, conn net.Conn, plan *tlsPlan, h
 		return nil, reason
 	}
 	return secure, nil
+}
+
+// nameFor is the name to ask for and to verify.
+func (p *tlsPlan) nameFor(host string) string {
+	if p.serverName != "" {
+		return p.serverName
+	}
+	return host
 }
 
 func (j *journey) tlsConfig(conn net.Conn, plan *tlsPlan, name string, protocols []string) *tls.Config {

@@ -134,6 +134,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.settle(inner, cancel)
 	l.out.close()
 	sink.Wait()
+	l.closeChecks()
 	return l.out.firstErr
 }
 

@@ -25,7 +25,8 @@ type Once struct {
 // ends, running probes are cancelled and checks not begun get unknown
 // local.shutdown; context.Cause(ctx) words the message. It returns the sink's
 // first error; the other results are put all the same and the sink is not
-// closed.
+// closed. At the end the checks are closed: they can be run again, but keep
+// nothing between runs any more.
 func (o *Once) Run(ctx context.Context, checks []*check.Check, sink check.Sink) error {
 	width := o.Concurrency
 	if width <= 0 {
@@ -37,6 +38,7 @@ func (o *Once) Run(ctx context.Context, checks []*check.Check, sink check.Sink) 
 	}
 	inner, cancel := withoutDeadline(ctx)
 	defer cancel(nil)
+	defer closeAll(checks)
 	run := &onceRun{once: o, meter: newMeter(source), gate: newGate(width), due: time.Now(), results: make(chan *check.Result, width)}
 	done := make(chan struct{})
 	defer close(done)
@@ -54,6 +56,14 @@ func (o *Once) Run(ctx context.Context, checks []*check.Check, sink check.Sink) 
 		}
 	}
 	return first
+}
+
+// closeAll lets the checks' probes free what they keep. What they have to say
+// of that is of no consequence: nothing is measured any more.
+func closeAll(checks []*check.Check) {
+	for _, c := range checks {
+		_ = c.Close()
+	}
 }
 
 // onceRun is one call of Once.Run.

@@ -5,7 +5,8 @@ import "github.com/sonde-cli/sonde/check"
 // Replace sets the checks, before Run or while it runs. A check whose id was
 // there before keeps its count of runs, its slots and what is known of it; its
 // run in flight ends as it began. Runs of checks that are gone still give their
-// result. Of checks with the same id the last counts.
+// result. Of checks with the same id the last counts. A check that leaves is
+// closed.
 func (l *Loop) Replace(checks []*check.Check) {
 	l.replacing.Lock()
 	defer l.replacing.Unlock()
@@ -25,6 +26,7 @@ func (l *Loop) Replace(checks []*check.Check) {
 		changes = append(changes, change{e, c, l.hostOf(c, hosts)})
 	}
 
+	defer closeAll(l.losers(entries, changes)) // when the lock is free again
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.remove(entries)
@@ -38,6 +40,22 @@ type change struct {
 	entry *entry
 	check *check.Check
 	host  *host
+}
+
+// losers returns the checks that are gone or have another in their place.
+func (l *Loop) losers(entries map[string]*entry, changes []change) []*check.Check {
+	var all []*check.Check
+	for id, e := range l.byID {
+		if entries[id] != e {
+			all = append(all, e.check)
+		}
+	}
+	for _, c := range changes {
+		if c.entry.check != c.check {
+			all = append(all, c.entry.check)
+		}
+	}
+	return all
 }
 
 // remove takes out what is not among the wanted entries. What is busy leaves
@@ -87,6 +105,15 @@ func (l *Loop) apply(changes []change) {
 		}
 	}
 	l.due.order()
+}
+
+// closeChecks closes all checks, for no run of theirs begins any more.
+func (l *Loop) closeChecks() {
+	l.replacing.Lock()
+	defer l.replacing.Unlock()
+	for _, e := range l.byID {
+		_ = e.check.Close()
+	}
 }
 
 // hostOf returns the host of a check, the one known so far where there is one.

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -111,7 +112,10 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, only map[string]
 	send := func(format string, args ...any) bool {
 		_ = out.SetWriteDeadline(time.Now().Add(streamWrite)) // not every writer has deadlines
 		_, err := fmt.Fprintf(w, format, args...)
-		return err == nil && out.Flush() == nil
+		err = errors.Join(err, out.Flush())
+		// One that passes between two writes would end a stream of HTTP/2.
+		_ = out.SetWriteDeadline(time.Time{})
+		return err == nil
 	}
 	if !send(": sonde\n\n") {
 		return

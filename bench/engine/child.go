@@ -26,8 +26,9 @@ import (
 type Report struct {
 	Checks   int
 	Load     time.Duration // of the file
-	LoadRSS  int64         // bytes, right after that
-	PeakRSS  int64         // bytes, at the end
+	LoadCPU  time.Duration
+	LoadRSS  int64 // bytes, right after that
+	PeakRSS  int64 // bytes, at the end
 	Window   time.Duration
 	CPU      time.Duration // of the whole process in the window
 	Busy     time.Duration // of the whole machine in the window
@@ -39,8 +40,8 @@ type Report struct {
 	Groups   map[string]Group
 	Seconds  []uint64 // results of each second of the window
 	Samples  []Sample
-	Before   Sample // with the checks loaded, before the first run
-	After    Sample // after the last run
+	Before   Sample // with the checks loaded, before the first run; when settled
+	After    Sample // after the last run; when settled
 	Problems string // what ended the loop
 }
 
@@ -66,6 +67,7 @@ type childOptions struct {
 	span     time.Duration // the window
 	every    time.Duration // between two samples; 0: a tenth of the span
 	inFlight int           // 0: the loop's default
+	settle   bool          // collect garbage before the first run and after the last
 	profile  string        // file; empty: none
 }
 
@@ -73,7 +75,7 @@ type childOptions struct {
 // called when the window begins.
 func (b *bench) sonde(o childOptions, prefix []string, begun func() error) (*Report, error) {
 	argv := slices.Concat(prefix, []string{b.self, "child", "-config", o.config, "-warmup", o.warmup.String(), "-span", o.span.String(),
-		"-every", o.every.String(), "-in-flight", fmt.Sprint(o.inFlight)})
+		"-every", o.every.String(), "-in-flight", fmt.Sprint(o.inFlight), fmt.Sprintf("-settle=%v", o.settle)})
 	if b.profile != "" && o.profile != "" {
 		argv = append(argv, "-cpuprofile", filepath.Join(b.profile, o.profile+".pprof"))
 	}
@@ -114,6 +116,7 @@ func child(ctx context.Context, args []string, w io.Writer) error {
 	flags.DurationVar(&o.span, "span", time.Second, "length of the window")
 	flags.DurationVar(&o.every, "every", 0, "time between two samples")
 	flags.IntVar(&o.inFlight, "in-flight", 0, "runs at once")
+	flags.BoolVar(&o.settle, "settle", false, "collect garbage before the first run and after the last, and sample")
 	flags.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of the window")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -124,14 +127,18 @@ func child(ctx context.Context, args []string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// The memory that loading took is told before it is collected.
 	r := &Report{Checks: len(set.Checks), Load: time.Since(began), LoadRSS: memory("VmRSS")}
+	if r.LoadCPU, err = cpuOf("self"); err != nil {
+		return err
+	}
 	sink := new(recorder)
 	sink.reset()
 	loop := scheduler.NewLoop(scheduler.LoopOptions{Sink: sink, Limits: scheduler.Limits{InFlight: o.inFlight}, Grace: time.Second})
+	if o.settle {
+		runtime.GC()
+		r.Before = sample(began)
+	}
 	loop.Replace(set.Checks)
-	runtime.GC()
-	r.Before = sample(began)
 	ended := make(chan error, 1)
 	go func() { ended <- loop.Run(ctx) }()
 	if err := pause(ctx, o.warmup); err != nil {
@@ -145,8 +152,10 @@ func child(ctx context.Context, args []string, w io.Writer) error {
 	if err := <-ended; err != nil {
 		r.Problems = err.Error()
 	}
-	runtime.GC()
-	r.After = sample(began)
+	if o.settle {
+		runtime.GC()
+		r.After = sample(began)
+	}
 	return json.NewEncoder(w).Encode(r)
 }
 

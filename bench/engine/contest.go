@@ -235,7 +235,10 @@ func (r *Report) measure() measure {
 
 // goSide is a bare loop in Go, in a process of its own.
 func (b *bench) goSide(name, kind, address, ca string, goal float64) *side {
-	argv := []string{b.self, "baseline", "-kind", kind, "-address", address, "-span", b.span.String(), "-ca", ca, "-workers", strconv.Itoa(workers)}
+	argv := []string{b.self, "baseline", "-kind", kind, "-address", address, "-span", b.span.String(), "-workers", strconv.Itoa(workers)}
+	if ca != "" {
+		argv = append(argv, "-ca", ca)
+	}
 	s := &side{name: name, goal: goal, unpaced: true, command: strings.Join(argv, " ")}
 	s.measure = func() (measure, error) {
 		out, _, err := b.complete(argv...)

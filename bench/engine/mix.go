@@ -51,7 +51,7 @@ func runMix(b *bench) error {
 	}
 	b.progress("measuring for %v", b.span)
 	var before time.Duration
-	r, err := b.sonde(childOptions{config: file, warmup: 5 * time.Second, span: b.span, profile: b.name}, nil, func() (err error) {
+	r, err := b.sonde(childOptions{config: file, warmup: 5 * time.Second, span: b.span, settle: true, profile: b.name}, nil, func() (err error) {
 		before, err = l.cpu()
 		return err
 	})

@@ -32,6 +32,7 @@ func runResident(b *bench) error {
 	t.row("", "measured", "goal")
 	t.row("checks", fmt.Sprint(r.Checks), verdict(r.Checks == million))
 	t.row("load", r.Load.Round(time.Millisecond).String(), "at most 60 s: "+verdict(r.Load <= time.Minute))
+	t.row("CPU of the load", r.LoadCPU.String(), "")
 	t.row("RSS after the load", mebibytes(r.LoadRSS), "")
 	t.row("RSS at the end", mebibytes(last.RSS), "at most 1536 MiB: "+verdict(last.RSS <= 1536<<20))
 	t.row("RSS at its highest", mebibytes(r.PeakRSS), "at most 1536 MiB: "+verdict(r.PeakRSS <= 1536<<20))

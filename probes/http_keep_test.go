@@ -1,0 +1,393 @@
+package probes
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/internal/testnet"
+)
+
+// reusing builds a check that keeps its connection, until the test ends.
+func reusing(t *testing.T, target string, change func(*httpOptions)) check.Probe {
+	t.Helper()
+	probe := buildHTTP(t, target, func(o *httpOptions) {
+		o.Connection = "reuse"
+		if strings.HasPrefix(target, "https:") {
+			o.TLS.CA = caFile(t)
+		}
+		if change != nil {
+			change(o)
+		}
+	}).Probe
+	t.Cleanup(func() { _ = probe.(check.Closer).Close() })
+	return probe
+}
+
+func once(t *testing.T, p check.Probe) check.Observation {
+	t.Helper()
+	return p.Observe(timeout(t, patience))
+}
+
+// requests is a server that answers each request of each connection with what
+// answer says for their numbers; "" closes the connection. It tells the methods.
+func requests(t *testing.T, answer func(conn, request int) string) (url string, asked <-chan string) {
+	t.Helper()
+	seen := make(chan string, 64)
+	var mu sync.Mutex
+	conns := 0
+	return rawSite(t, func(conn net.Conn) {
+		mu.Lock()
+		n := conns
+		conns++
+		mu.Unlock()
+		in := bufio.NewReader(conn)
+		for i := 0; ; i++ {
+			request, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, request.Body)
+			seen <- request.Method
+			text := answer(n, i)
+			if _, err := io.WriteString(conn, text); err != nil || text == "" {
+				return
+			}
+		}
+	}), seen
+}
+
+func TestReuse(t *testing.T) {
+	t.Parallel()
+	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"127.0.0.1"}})
+	plain, secure := httpSite(t, nil, testnet.Site()), httpSite(t, cfg, testnet.Site())
+	proxy, _ := proxyTo(t, strings.TrimPrefix(plain, "http://"), strings.TrimPrefix(secure, "https://"))
+	version := func(v string) func(*httpOptions) { return func(o *httpOptions) { o.Version = v } }
+	for _, c := range []struct {
+		name, url string
+		change    func(*httpOptions)
+	}{
+		{"http", plain + "/", nil},
+		{"json", plain + "/json", nil},
+		{"chunked gzip", plain + "/gzip", func(o *httpOptions) { o.Compression = "gzip" }},
+		{"HEAD", plain + "/", func(o *httpOptions) { o.Method = "HEAD" }},
+		{"POST", plain + "/echo", func(o *httpOptions) { o.Body = "text" }},
+		{"404", plain + "/status/404", nil},
+		{"204", plain + "/status/204", nil},
+		{"http2 prior knowledge", plain + "/bytes/300000", version("2")},
+		{"http2 POST", secure + "/echo", func(o *httpOptions) { o.Body = strings.Repeat("x", 100_000) }},
+		{"https", secure + "/", version("1.1")},
+		{"https http2", secure + "/", version("2")},
+		{"tunnel", secure + "/", func(o *httpOptions) { o.Proxy = proxy }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			probe := reusing(t, c.url, c.change)
+			for i, want := range []string{"fresh", "reused", "reused", "reused"} {
+				o := once(t, probe)
+				wantFacts(t, o, check.Facts{"connection": want, "reconnected": false, "ip": "127.0.0.1", "family": 4})
+				age, known := o.Facts["connection.age"].(time.Duration)
+				_, connected := o.Phases.Get(check.PhaseConnect)
+				if !o.Failure.IsZero() || !known || (age > 0) != (i > 0) || connected != (i == 0) {
+					t.Errorf("run %d: failure %v, age %v, phases %v", i, o.Failure, age, o.Phases)
+				}
+				if strings.HasPrefix(c.url, "https") {
+					wantFacts(t, o, check.Facts{"cert.trusted": true, "cert.hostname_ok": true})
+				}
+			}
+		})
+	}
+}
+
+const hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+func TestReuseAfterTheServerClosed(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"GET", "POST"} { // nothing was sent, so both
+		closed := make(chan struct{}, 4)
+		site := rawSite(t, func(conn net.Conn) {
+			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+				_, _ = io.WriteString(conn, hello)
+			}
+			conn.Close()
+			closed <- struct{}{}
+		})
+		probe := reusing(t, site, func(o *httpOptions) { o.Method = method })
+		wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "reconnected": false})
+		<-closed
+		wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "reconnected": true, "status": 200})
+	}
+}
+
+func TestReuseSendsAgainOnlyWhatIsHarmless(t *testing.T) {
+	t.Parallel()
+	for method, harmless := range map[string]bool{"GET": true, "HEAD": true, "PUT": true, "DELETE": true, "OPTIONS": true, "POST": false, "PATCH": false, "BREW": false} {
+		site, asked := requests(t, func(conn, request int) string {
+			switch {
+			case conn == 0 && request == 1:
+				return "" // closed with the request taken
+			case method == "HEAD":
+				return "HTTP/1.1 200 OK\r\n\r\n"
+			default:
+				return hello
+			}
+		})
+		probe := reusing(t, site, func(o *httpOptions) { o.Method = method })
+		wantFacts(t, once(t, probe), check.Facts{"connection": "fresh"})
+		o := once(t, probe)
+		want := 2
+		if harmless {
+			want = 3
+			wantFacts(t, o, check.Facts{"connection": "fresh", "reconnected": true, "status": 200})
+		} else {
+			wantFailure(t, o, check.HTTPTruncated, "this was a kept connection, and "+method+" is not sent twice")
+			wantFacts(t, o, check.Facts{"connection": "reused", "reconnected": false})
+		}
+		if len(asked) != want {
+			t.Errorf("%s: %d requests, want %d", method, len(asked), want)
+		}
+	}
+}
+
+func TestReuseSendsNothingAgainOnceAnAnswerBegan(t *testing.T) {
+	t.Parallel()
+	site, asked := requests(t, func(conn, request int) string {
+		if conn == 0 && request == 1 {
+			return "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhe"
+		}
+		return hello
+	})
+	half := rawSite(t, func(conn net.Conn) {
+		in := bufio.NewReader(conn)
+		for _, text := range []string{hello, "H"} {
+			if _, err := http.ReadRequest(in); err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, text)
+		}
+	})
+	probe := reusing(t, half, nil)
+	wantFacts(t, once(t, probe), check.Facts{"connection": "fresh"})
+	o := once(t, probe)
+	wantFailure(t, o, check.HTTPTruncated, "after 1 bytes")
+	wantFacts(t, o, check.Facts{"connection": "reused", "reconnected": false})
+
+	probe = reusing(t, site, nil)
+	once(t, probe)
+	ctx, cancel := context.WithTimeout(context.Background(), limited)
+	defer cancel()
+	if o := probe.Observe(ctx); o.Failure.Code != check.HTTPBodyTimeout || o.Facts["reconnected"] != false || len(asked) != 2 {
+		t.Errorf("%v, facts %v, %d requests", o.Failure, o.Facts, len(asked))
+	}
+	wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "reconnected": false})
+}
+
+func TestA9C17NotKept(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		first  string
+		change func(*httpOptions)
+	}{
+		"connection: close":    {"HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 5\r\n\r\nhello", nil},
+		"HTTP/1.0":             {"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", nil},
+		"bytes behind":         {hello + "x", nil},
+		"larger than the rest": {"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + strings.Repeat("x", 5000), func(o *httpOptions) { o.MaxBody = 10 }},
+		"chunks and more":      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nx", nil},
+		"bad encoding":         {"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", nil},
+		"malformed":            {"HTTP/1.1 2000 OK\r\n\r\n", nil},
+		"switching":            {"HTTP/1.1 101 Switching Protocols\r\n\r\n", nil},
+		"redirect":             {"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			site, asked := requests(t, func(conn, _ int) string {
+				if conn == 0 {
+					return c.first
+				}
+				return hello
+			})
+			probe := reusing(t, site+"/first", c.change)
+			once(t, probe)
+			wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "reconnected": false})
+			if n := len(asked); n != 2 && name != "redirect" || n > 3 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+func TestNotKeptAfterTimeoutAndCancel(t *testing.T) {
+	t.Parallel()
+	arrived := make(chan struct{}, 8)
+	site := rawSite(t, func(conn net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
+			arrived <- struct{}{}
+			testnet.Silence(conn)
+		}
+	})
+	probe := reusing(t, site, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), limited)
+	defer cancel()
+	if o := probe.Observe(ctx); o.Failure.Code != check.HTTPBodyTimeout {
+		t.Errorf("%v", o.Failure)
+	}
+	<-arrived
+	cancelled, interrupt := context.WithCancel(context.Background())
+	go func() {
+		<-arrived
+		interrupt()
+	}()
+	o := probe.Observe(cancelled)
+	if o.Failure.Code != check.LocalShutdown {
+		t.Errorf("%v", o.Failure)
+	}
+	wantFacts(t, o, check.Facts{"connection": "fresh", "reconnected": false})
+}
+
+func TestHTTP2ReuseAfterGoAway(t *testing.T) {
+	t.Parallel()
+	site := &http.Server{Handler: testnet.Site(), Protocols: new(http.Protocols)}
+	site.Protocols.SetUnencryptedHTTP2(true)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = site.Serve(listener) }()
+	url := "http://" + listener.Addr().String() + "/"
+	probe := reusing(t, url, h2)
+	wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "version": "2"})
+	wantFacts(t, once(t, probe), check.Facts{"connection": "reused", "version": "2"})
+	if err := site.Shutdown(timeout(t, patience)); err != nil {
+		t.Fatal(err)
+	}
+	o := once(t, probe)
+	wantFailure(t, o, check.ConnectRefused, "")
+	wantFacts(t, o, check.Facts{"reconnected": true})
+}
+
+func TestFreshSaysClose(t *testing.T) {
+	t.Parallel()
+	site := httpSite(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Close", map[bool]string{true: "yes", false: "no"}[r.Close])
+	}))
+	for connection, want := range map[string]string{"fresh": "yes", "reuse": "no"} {
+		plan := buildHTTP(t, site, func(o *httpOptions) { o.Connection = connection }, "headers")
+		o := once(t, plan.Probe)
+		if headers := o.Facts["headers"].(map[string]string); headers["x-close"] != want {
+			t.Errorf("%s: %v", connection, headers)
+		}
+		if err := plan.Probe.(check.Closer).Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestCloseEndsKeeping(t *testing.T) {
+	t.Parallel()
+	ended := make(chan struct{}, 8)
+	site := rawSite(t, func(conn net.Conn) {
+		in := bufio.NewReader(conn)
+		for {
+			if _, err := http.ReadRequest(in); err != nil {
+				ended <- struct{}{}
+				return
+			}
+			_, _ = io.WriteString(conn, hello)
+		}
+	})
+	probe := reusing(t, site, nil)
+	once(t, probe)
+	wantFacts(t, once(t, probe), check.Facts{"connection": "reused"})
+	if err := probe.(check.Closer).Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	for range 2 {
+		wantFacts(t, once(t, probe), check.Facts{"connection": "fresh"})
+		<-ended
+	}
+}
+
+// TestReuseAtOnce runs a check twice at once, which the scheduler never does:
+// each run has a connection of its own.
+func TestReuseAtOnce(t *testing.T) {
+	t.Parallel()
+	probe := reusing(t, httpSite(t, nil, testnet.Site())+"/", nil)
+	var runs sync.WaitGroup
+	for range 4 {
+		runs.Go(func() {
+			for range 25 {
+				if o := once(t, probe); !o.Failure.IsZero() || o.Facts["status"] != 200 {
+					t.Errorf("%v %v", o.Failure, o.Facts)
+				}
+			}
+		})
+	}
+	runs.Wait()
+}
+
+// idleOne makes a link over a pipe. The channel closes when the link does.
+func idleOne(ctx context.Context) (*link, <-chan struct{}) {
+	ours, theirs := net.Pipe()
+	closed := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, theirs)
+		close(closed)
+	}()
+	return &link{conn: guard(ctx, ours)}, closed
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestIdlePoolIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newIdlePool(time.Minute, func() int { return 2 })
+		var keepers [3]keeper
+		var closed [3]<-chan struct{}
+		for i := range keepers {
+			var l *link
+			l, closed[i] = idleOne(t.Context())
+			pool.put(&keepers[i], l)
+			<-time.After(10 * time.Second)
+		}
+		synctest.Wait()
+		if !isClosed(closed[0]) || isClosed(closed[1]) || isClosed(closed[2]) {
+			t.Error("not the oldest was closed")
+		}
+		if pool.take(&keepers[0]) != nil {
+			t.Error("a closed connection was given out")
+		}
+		<-time.After(40*time.Second + time.Millisecond) // the second is 60 s old, the third 50 s
+		synctest.Wait()
+		if !isClosed(closed[1]) || isClosed(closed[2]) {
+			t.Error("the time limit is not kept")
+		}
+		second, secondClosed := idleOne(t.Context())
+		pool.put(&keepers[2], second) // its place is taken
+		synctest.Wait()
+		if !isClosed(secondClosed) {
+			t.Error("two connections for one check")
+		}
+		pool.retire(&keepers[2])
+		synctest.Wait()
+		if !isClosed(closed[2]) || pool.idle.Len() != 0 {
+			t.Error("retired, but kept")
+		}
+		<-time.After(2 * time.Minute) // the timer runs out
+	})
+}
