@@ -189,12 +189,16 @@ func (s *side) failures() (n uint64) {
 // can.
 const workers = 8
 
+// mostUnpaced is the most checks of a sonde that keeps no rate: one that reuses
+// connections keeps one for each.
+const mostUnpaced = 15_000
+
 // sondeSides are sonde with one kind of probe: each check once a second, and,
-// to be compared with programs that keep no rate, ten times as many checks in
-// eight places, which are never idle.
+// to be compared with programs that keep no rate, up to ten times as many checks
+// in eight places, which are hardly ever idle.
 func (b *bench) sondeSides(name, probe string, block, rate int) []*side {
 	paced := b.sondeSide(name, probe, block, rate, 0)
-	unpaced := b.sondeSide(name+"-unpaced", probe, block, 10*rate, workers)
+	unpaced := b.sondeSide(name+"-unpaced", probe, block, min(10*rate, mostUnpaced), workers)
 	unpaced.unpaced = true
 	return []*side{paced, unpaced}
 }
@@ -209,7 +213,7 @@ func (b *bench) sondeSide(name, probe string, block, count, places int) *side {
 		s.missing = err.Error()
 	}
 	s.measure = func() (measure, error) {
-		r, err := b.sonde(childOptions{config: file, warmup: 2 * time.Second, span: b.span, inFlight: places, profile: s.profile}, nil, nil)
+		r, err := b.sonde(childOptions{config: file, warmup: 5 * time.Second, span: b.span, inFlight: places, profile: s.profile}, nil, nil)
 		if err != nil {
 			return measure{}, err
 		}

@@ -43,7 +43,7 @@ func runMix(b *bench) error {
 		return err
 	}
 	defer l.close()
-	fmt.Fprintf(b.out, "%sEach check runs once a second; the targets share the cores.\n\n", b.versions())
+	fmt.Fprintf(b.out, "%sEach check runs once a second; the targets share the cores. Scrapes of the metrics: %s.\n\n", b.versions(), every(b.scrape))
 	groups := b.mix(l)
 	file, err := b.checks(b.name, groups...)
 	if err != nil {
@@ -51,7 +51,7 @@ func runMix(b *bench) error {
 	}
 	b.progress("measuring for %v", b.span)
 	var before time.Duration
-	r, err := b.sonde(childOptions{config: file, warmup: 5 * time.Second, span: b.span, settle: true, profile: b.name}, nil, func() (err error) {
+	r, err := b.sonde(childOptions{config: file, warmup: 5 * time.Second, span: b.span, settle: true, scrape: b.scrape, profile: b.name}, nil, func() (err error) {
 		before, err = l.cpu()
 		return err
 	})
@@ -74,6 +74,13 @@ func runMix(b *bench) error {
 	}
 	fmt.Fprintf(b.out, "Goal: p99 of lateness under 10 ms: %s.\n\n%s\n%s\n", verdict(all.LateP99 < 10*time.Millisecond), r.course(), r.drift())
 	return nil
+}
+
+func every(d time.Duration) string {
+	if d <= 0 {
+		return "none"
+	}
+	return "every " + d.String()
 }
 
 // groups shows a row for each group of checks and one for all.
