@@ -24,7 +24,7 @@ type listed struct {
 // is not named here may not exist.
 var ours = map[string][]string{
 	"":                    {"cmd"},
-	"cmd":                 {"check", "config", "internal/nearest", "internal/playground", "probes", "report", "scheduler", "web"},
+	"cmd":                 {"check", "config", "internal/nearest", "internal/playground", "probes", "report", "scheduler", "watch", "web"},
 	"check":               {},
 	"config":              {"check", "expect", "internal/nearest"},
 	"expect":              {"check", "internal/nearest"},
@@ -32,6 +32,7 @@ var ours = map[string][]string{
 	"scheduler":           {"check"},
 	"report":              {"check"},
 	"web":                 {"check", "report", "scheduler"},
+	"watch":               {"check", "report"},
 	"internal/nearest":    {},
 	"internal/testnet":    {},
 	"internal/playground": {"internal/testnet"},
@@ -47,6 +48,7 @@ var only = map[string][]string{
 	"github.com/miekg/dns":                     {"probes", "internal/testnet", "bench/engine"},
 	"github.com/prometheus-community/pro-bing": {"probes"},
 	"github.com/charmbracelet/lipgloss":        {"report"},
+	"charm.land/bubbletea":                     {"watch"},
 	"github.com/spf13/cobra":                   {"cmd", "internal/manpages"},
 	"github.com/prometheus/client_golang":      {"web"},
 	"github.com/prometheus/exporter-toolkit":   {"cmd"},

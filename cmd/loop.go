@@ -37,7 +37,6 @@ func (f *loopFlags) register(a *App, c *cobra.Command) {
 	flags.Var(&f.inFlight, "in-flight", "how many runs may be under way at once; the file's limits.in_flight by default, else 1024")
 	flags.Var(&f.perHost, "per-host", "how many of them to one host; the file's limits.per_host by default, else any number")
 	flags.Var(&f.perHostRate, "per-host-rate", "how many runs a second may begin to one host; the file's limits.per_host_rate by default, else any number")
-	flags.Var(&f.grace, "grace", "how long runs in flight may take at the end; the longest timeout by default, at most 5s")
 	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
 	tags := a.labels(func(_ string, tags []string) []string { return tags })
 	complete(c, "tag", tags)

@@ -77,7 +77,8 @@ func newServe(a *App) *cobra.Command {
 	f.probeAllow.arg = "GLOB"
 	flags.Var(&f.probeAllow, "probe-allow", "hosts that /probe may be asked for (* and ?); repeatable")
 	f.loopFlags.register(a, c)
-	flags.IntVar(&f.detail, "detail", web.DefaultDetail, "`N`: how many checks get metrics and a latest result of their own; the others are summed up by kind")
+	flags.Var(&f.grace, "grace", "how long runs in flight may take at the end; the longest timeout by default, at most 5s")
+	flags.IntVar(&f.detail, "detail", web.DefaultDetail, "metrics and a latest result of their own for the first `N` checks; the others are summed up by kind")
 	flags.BoolVar(&f.noWatch, "no-watch", false, "read the files again on SIGHUP and /-/reload only, not when they change")
 	flags.Var(&f.report, "report", "write each result to standard output too: ndjson")
 	flags.Var(&f.logFormat, "log-format", "of the log on standard error")

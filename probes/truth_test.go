@@ -185,13 +185,13 @@ func TestE2ResolverWithoutNetwork(t *testing.T) {
 			t.Run(fmt.Sprint(dns.RcodeToString[rcode], " ", name), func(t *testing.T) {
 				t.Parallel()
 				r := &router{system: testSystem(t, c.conf, "")}
-				_, reason := begin().resolve(within(t, 3*time.Second), r, "web.test")
+				_, reason := begin().resolve(within(t, 5*time.Second), r, "web.test")
 				if resolveCode(reason) != c.want {
 					t.Errorf("resolve: %v, want %s", reason, c.want)
 				}
 				p := buildDNS(t, "", nil)
 				p.router.system = r.system
-				o := observeDNS(t, p, 3*time.Second)
+				o := observeDNS(t, p, 5*time.Second)
 				if c.want == code { // a fact to the kind dns
 					wantFailure(t, o, "")
 					wantFacts(t, o, check.Facts{"rcode": dns.RcodeToString[rcode]})
