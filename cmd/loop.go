@@ -51,7 +51,7 @@ func (f *loopFlags) loop(limits scheduler.Limits, grace time.Duration, sink chec
 // limits returns those of the flags, and the files' where the flags say
 // nothing.
 func (f *loopFlags) limits(files config.Limits) scheduler.Limits {
-	l := scheduler.Limits{InFlight: files.InFlight, PerHost: files.PerHost, PerHostRate: files.PerHostRate}
+	l := scheduler.Limits{InFlight: files.InFlight, PerHost: files.PerHost, PerHostRate: files.PerHostRate, Kinds: files.Kinds}
 	if f.inFlight > 0 {
 		l.InFlight = int(f.inFlight)
 	}
