@@ -37,7 +37,7 @@ var ours = map[string][]string{
 	"internal/testnet":    {},
 	"internal/playground": {"internal/testnet"},
 	"internal/manpages":   {"cmd"},
-	"bench/engine":        {"check", "config", "internal/testnet", "probes", "scheduler"},
+	"bench/engine":        {"check", "config", "internal/testnet", "probes", "scheduler", "web"},
 	"bench/oneshot":       {},
 }
 

@@ -36,6 +36,9 @@ func (j *journey) connect(ctx context.Context, route *router, host, port string)
 	tcp, addr, failed := route.dial(ctx, addrs, uint16(number))
 	if len(failed) > 0 && tcp == nil {
 		reason := route.dialReason(failed, uint16(number))
+		if reason.Code == check.LocalFD {
+			idleLinks.shed()
+		}
 		return nil, &reason
 	}
 	j.obs.Set("ip", addr.String())

@@ -53,6 +53,7 @@ type http2Conn struct {
 	got, want int64  // bytes of the body; want -1: not announced
 	unacked   int64  // bytes read and not yet given back to the peer's window
 	goAway    string // why the peer ends the connection; empty: it does not
+	refused   bool   // and it says that it has not looked at our request
 }
 
 func newHTTP2(conn net.Conn) *http2Conn {
@@ -412,6 +413,7 @@ func (c *http2Conn) onGoAway(f *http2.GoAwayFrame) error {
 	if debug := strings.TrimSpace(string(f.DebugData())); debug != "" {
 		c.goAway += " " + excerpt([]byte(debug))
 	}
+	c.refused = f.LastStreamID < c.stream
 	if f.ErrCode == http2.ErrCodeNo && f.LastStreamID >= c.stream {
 		return nil
 	}

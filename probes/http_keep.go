@@ -108,7 +108,10 @@ func (r *httpRun) again(l *link, method string, reason *check.Reason) bool {
 	if !l.silent {
 		return false
 	}
-	if !idempotent(method) {
+	// What an HTTP/2 server says it has not processed is safe to repeat (RFC
+	// 9113, section 6.8).
+	h2, ok := l.wire.(*http2Conn)
+	if !idempotent(method) && !(ok && h2.refused) {
 		reason.Message += "; this was a kept connection, and " + method + " is not sent twice\nhint: connection: fresh"
 		return false
 	}

@@ -254,23 +254,24 @@ func TestNotKeptAfterTimeoutAndCancel(t *testing.T) {
 
 func TestHTTP2ReuseAfterGoAway(t *testing.T) {
 	t.Parallel()
-	site := &http.Server{Handler: testnet.Site(), Protocols: new(http.Protocols)}
-	site.Protocols.SetUnencryptedHTTP2(true)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for _, method := range []string{"GET", "POST"} { // a POST too, for the server says that it was not processed
+		site := &http.Server{Handler: testnet.Site(), Protocols: new(http.Protocols)}
+		site.Protocols.SetUnencryptedHTTP2(true)
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = site.Serve(listener) }()
+		probe := reusing(t, "http://"+listener.Addr().String()+"/", func(o *httpOptions) { o.Version, o.Method = "2", method })
+		wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "version": "2"})
+		wantFacts(t, once(t, probe), check.Facts{"connection": "reused", "version": "2"})
+		if err := site.Shutdown(timeout(t, patience)); err != nil {
+			t.Fatal(err)
+		}
+		o := once(t, probe)
+		wantFailure(t, o, check.ConnectRefused, "")
+		wantFacts(t, o, check.Facts{"reconnected": true})
 	}
-	go func() { _ = site.Serve(listener) }()
-	url := "http://" + listener.Addr().String() + "/"
-	probe := reusing(t, url, h2)
-	wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "version": "2"})
-	wantFacts(t, once(t, probe), check.Facts{"connection": "reused", "version": "2"})
-	if err := site.Shutdown(timeout(t, patience)); err != nil {
-		t.Fatal(err)
-	}
-	o := once(t, probe)
-	wantFailure(t, o, check.ConnectRefused, "")
-	wantFacts(t, o, check.Facts{"reconnected": true})
 }
 
 func TestFreshSaysClose(t *testing.T) {
@@ -383,9 +384,18 @@ func TestIdlePoolIsBounded(t *testing.T) {
 		if !isClosed(secondClosed) {
 			t.Error("two connections for one check")
 		}
+		last, lastClosed := idleOne(t.Context())
+		pool.put(&keepers[0], last)
+		pool.shed()
+		synctest.Wait()
+		if !isClosed(lastClosed) || !isClosed(closed[2]) || pool.idle.Len() != 0 {
+			t.Error("shed, but kept")
+		}
+		last, lastClosed = idleOne(t.Context())
+		pool.put(&keepers[2], last)
 		pool.retire(&keepers[2])
 		synctest.Wait()
-		if !isClosed(closed[2]) || pool.idle.Len() != 0 {
+		if !isClosed(lastClosed) || pool.idle.Len() != 0 {
 			t.Error("retired, but kept")
 		}
 		<-time.After(2 * time.Minute) // the timer runs out

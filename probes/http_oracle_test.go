@@ -41,6 +41,7 @@ http {
 		server_name nginx.test;
 		root %[1]s/root;
 		location /hop/ { rewrite ^/hop/(.)(.*)$ /hop/$2 redirect; rewrite ^ /large redirect; }
+		location /few { keepalive_requests 2; return 200 "few"; }
 		location /loop { return 302 /loop; }
 		location /private { auth_basic sonde; auth_basic_user_file %[1]s/users; }
 		location /teapot { return 418 "short and stout"; }
@@ -256,5 +257,30 @@ func TestOracleHTTPReproduce(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", line)
 	if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() != 28 {
 		t.Errorf("%s: %v", line, err)
+	}
+}
+
+// TestOracleNginxReuse keeps connections to a server that ends them after two
+// requests, as it says (h1: Connection: close), and to one that does not.
+func TestOracleNginxReuse(t *testing.T) {
+	site := startNginx(t)
+	for _, c := range []struct{ url, version, want string }{
+		{site.http + "/few", "1.1", "fresh reused fresh reused"},
+		{site.https + "/few", "1.1", "fresh reused fresh reused"},
+		{site.http + "/teapot", "1.1", "fresh reused reused reused"},
+		{site.https + "/teapot", "2", "fresh reused reused reused"},
+	} {
+		probe := reusing(t, c.url, func(o *httpOptions) { o.Version = c.version })
+		var got []string
+		for range 4 {
+			o := once(t, probe)
+			if !o.Failure.IsZero() || o.Facts["reconnected"] != false {
+				t.Errorf("%s: %v, facts %v", c.url, o.Failure, o.Facts)
+			}
+			got = append(got, fmt.Sprint(o.Facts["connection"]))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s over %s: %s, want %s", c.url, c.version, got, c.want)
+		}
 	}
 }

@@ -113,6 +113,19 @@ func (p *idlePool) expire() {
 	}
 }
 
+// shed closes all connections, for the process needs their descriptors.
+func (p *idlePool) shed() {
+	p.mu.Lock()
+	var all []*link
+	for k := p.first(); k != nil; k = p.first() {
+		all = append(all, p.remove(k))
+	}
+	p.mu.Unlock()
+	for _, l := range all {
+		l.close()
+	}
+}
+
 // retire closes the keeper's connection and keeps none from then on.
 func (p *idlePool) retire(k *keeper) {
 	p.mu.Lock()

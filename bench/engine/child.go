@@ -67,6 +67,7 @@ type childOptions struct {
 	span     time.Duration // the window
 	every    time.Duration // between two samples; 0: a tenth of the span
 	inFlight int           // 0: the loop's default
+	scrape   time.Duration // between two scrapes of the metrics; 0: none
 	settle   bool          // collect garbage before the first run and after the last
 	profile  string        // file; empty: none
 }
@@ -75,7 +76,7 @@ type childOptions struct {
 // called when the window begins.
 func (b *bench) sonde(o childOptions, prefix []string, begun func() error) (*Report, error) {
 	argv := slices.Concat(prefix, []string{b.self, "child", "-config", o.config, "-warmup", o.warmup.String(), "-span", o.span.String(),
-		"-every", o.every.String(), "-in-flight", fmt.Sprint(o.inFlight), fmt.Sprintf("-settle=%v", o.settle)})
+		"-every", o.every.String(), "-in-flight", fmt.Sprint(o.inFlight), fmt.Sprintf("-settle=%v", o.settle), "-scrape", o.scrape.String()})
 	if b.profile != "" && o.profile != "" {
 		argv = append(argv, "-cpuprofile", filepath.Join(b.profile, o.profile+".pprof"))
 	}
@@ -116,6 +117,7 @@ func child(ctx context.Context, args []string, w io.Writer) error {
 	flags.DurationVar(&o.span, "span", time.Second, "length of the window")
 	flags.DurationVar(&o.every, "every", 0, "time between two samples")
 	flags.IntVar(&o.inFlight, "in-flight", 0, "runs at once")
+	flags.DurationVar(&o.scrape, "scrape", 0, "time between two scrapes of the metrics")
 	flags.BoolVar(&o.settle, "settle", false, "collect garbage before the first run and after the last, and sample")
 	flags.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of the window")
 	if err := flags.Parse(args); err != nil {
@@ -131,18 +133,21 @@ func child(ctx context.Context, args []string, w io.Writer) error {
 	if r.LoadCPU, err = cpuOf("self"); err != nil {
 		return err
 	}
-	sink := new(recorder)
-	sink.reset()
-	loop := scheduler.NewLoop(scheduler.LoopOptions{Sink: sink, Limits: scheduler.Limits{InFlight: o.inFlight}, Grace: time.Second})
+	daemon := newDaemon(&o)
+	loop, sink := daemon.loop, daemon.recorder
 	if o.settle {
 		runtime.GC()
 		r.Before = sample(began)
 	}
+	daemon.web.SetChecks(set.Checks)
 	loop.Replace(set.Checks)
 	ended := make(chan error, 1)
 	go func() { ended <- loop.Run(ctx) }()
 	if err := pause(ctx, o.warmup); err != nil {
 		return err
+	}
+	if o.scrape > 0 {
+		go daemon.scrape(ctx, o.scrape)
 	}
 	fmt.Fprintln(w, "begun")
 	if err := r.watch(ctx, &o, loop, sink); err != nil {

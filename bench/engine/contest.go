@@ -189,12 +189,20 @@ func (s *side) failures() (n uint64) {
 // can.
 const workers = 8
 
+// mostReused is the most checks that reuse their connection, one for each: there
+// must be descriptors for them.
+const mostReused = 9_000
+
 // sondeSides are sonde with one kind of probe: each check once a second, and,
-// to be compared with programs that keep no rate, ten times as many checks in
-// eight places, which are never idle.
+// to be compared with programs that keep no rate, up to ten times as many checks
+// in eight places, which are hardly ever idle.
 func (b *bench) sondeSides(name, probe string, block, rate int) []*side {
 	paced := b.sondeSide(name, probe, block, rate, 0)
-	unpaced := b.sondeSide(name+"-unpaced", probe, block, 10*rate, workers)
+	count := 10 * rate
+	if strings.Contains(probe, "reuse") {
+		count = min(count, mostReused)
+	}
+	unpaced := b.sondeSide(name+"-unpaced", probe, block, count, workers)
 	unpaced.unpaced = true
 	return []*side{paced, unpaced}
 }
@@ -209,12 +217,15 @@ func (b *bench) sondeSide(name, probe string, block, count, places int) *side {
 		s.missing = err.Error()
 	}
 	s.measure = func() (measure, error) {
-		r, err := b.sonde(childOptions{config: file, warmup: 2 * time.Second, span: b.span, inFlight: places, profile: s.profile}, nil, nil)
+		r, err := b.sonde(childOptions{config: file, warmup: 5 * time.Second, span: b.span, inFlight: places, profile: s.profile}, nil, nil)
 		if err != nil {
 			return measure{}, err
 		}
 		if places == 0 {
 			b.remark(r)
+		}
+		if share := percent(r.Groups[""].Reused, r.Groups[""].Results); share != "" {
+			b.progress("over connections that were kept: %s", share)
 		}
 		return r.measure(), nil
 	}

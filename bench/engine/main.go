@@ -86,6 +86,7 @@ type bench struct {
 	self    string // this program
 	profile string // folder for CPU profiles of sonde; empty: none
 	only    []string
+	scrape  time.Duration // between two scrapes of sonde's metrics in peak and steady; 0: none
 	quick   bool
 	extent
 	out io.Writer // Markdown
@@ -98,6 +99,7 @@ func run(ctx context.Context, args []string) error {
 	span := flags.Duration("span", 0, "length of one measurement; 0: the scenario's own")
 	rate := flags.Int("rate", 0, "runs per second; 0: the scenario's own")
 	only := flags.String("only", "", "comma-separated words: only the tables of cpu and icmp whose title has one of them")
+	scrape := flags.Duration("scrape", 0, "time between two scrapes of sonde's metrics in peak and steady; 0: none")
 	profile := flags.String("profile", "", "folder for CPU profiles of sonde")
 	file := flags.String("o", "", "file of results (RESULTS.md) in which to replace the sections of what ran")
 	flags.Usage = func() { usage(flags) }
@@ -114,7 +116,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{ctx: ctx, self: self, quick: *quick, profile: *profile}
+	b := &bench{ctx: ctx, self: self, quick: *quick, profile: *profile, scrape: *scrape}
 	if *only != "" {
 		b.only = strings.Split(*only, ",")
 	}

@@ -43,7 +43,7 @@ func runMix(b *bench) error {
 		return err
 	}
 	defer l.close()
-	fmt.Fprintf(b.out, "%sEach check runs once a second; the targets share the cores.\n\n", b.versions())
+	fmt.Fprintf(b.out, "%sEach check runs once a second; the targets share the cores. Scrapes of the metrics: %s.\n\n", b.versions(), every(b.scrape))
 	groups := b.mix(l)
 	file, err := b.checks(b.name, groups...)
 	if err != nil {
@@ -51,7 +51,7 @@ func runMix(b *bench) error {
 	}
 	b.progress("measuring for %v", b.span)
 	var before time.Duration
-	r, err := b.sonde(childOptions{config: file, warmup: 5 * time.Second, span: b.span, settle: true, profile: b.name}, nil, func() (err error) {
+	r, err := b.sonde(childOptions{config: file, warmup: 5 * time.Second, span: b.span, settle: true, scrape: b.scrape, profile: b.name}, nil, func() (err error) {
 		before, err = l.cpu()
 		return err
 	})
@@ -76,10 +76,17 @@ func runMix(b *bench) error {
 	return nil
 }
 
+func every(d time.Duration) string {
+	if d <= 0 {
+		return "none"
+	}
+	return "every " + d.String()
+}
+
 // groups shows a row for each group of checks and one for all.
 func (r *Report) groups() *table {
 	t := new(table)
-	t.row("checks", "runs", "up", "missed", "late p50", "late p99", "late max", "latency p50", "latency p99", "not up")
+	t.row("checks", "runs", "up", "missed", "late p50", "late p99", "late max", "latency p50", "latency p99", "reused", "not up")
 	names := slices.Sorted(maps.Keys(r.Groups))
 	for _, name := range append(names[1:], "") { // all, which is "", is the first
 		g := r.Groups[name]
@@ -87,9 +94,16 @@ func (r *Report) groups() *table {
 			name = "all"
 		}
 		t.row(name, fmt.Sprint(g.Results), fmt.Sprint(g.Up), fmt.Sprint(g.Missed), millis(g.LateP50), millis(g.LateP99), millis(g.LateMax),
-			millis(g.LatencyP50), millis(g.LatencyP99), reasons(g.Reasons))
+			millis(g.LatencyP50), millis(g.LatencyP99), percent(g.Reused, g.Results), reasons(g.Reasons))
 	}
 	return t
+}
+
+func percent(part, of uint64) string {
+	if part == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(of))
 }
 
 func reasons(all map[string]uint64) string {

@@ -48,6 +48,7 @@ type recorder struct {
 
 type tally struct {
 	results, up, missed uint64
+	reused              uint64 // over a connection that was kept
 	reasons             map[string]uint64
 	late, latency       histogram
 }
@@ -71,6 +72,9 @@ func (r *recorder) Put(res check.Result) error {
 	t.missed += uint64(res.Missed)
 	t.late.add(res.Queued)
 	t.latency.add(res.Latency)
+	if res.Facts["connection"] == "reused" {
+		t.reused++
+	}
 	if res.Verdict == check.Up {
 		t.up++
 	} else {
@@ -89,11 +93,11 @@ func (*recorder) Close() error { return nil }
 
 // Group is what is told of the checks with one value of the label "group".
 type Group struct {
-	Results, Up, Missed       uint64
-	Reasons                   map[string]uint64 // of those that were not up
-	LateP50, LateP99, LateMax time.Duration
-	LatencyP50, LatencyP99    time.Duration
-	LatencyMax                time.Duration
+	Results, Up, Missed, Reused uint64            // reused: over a connection that was kept
+	Reasons                     map[string]uint64 // of those that were not up
+	LateP50, LateP99, LateMax   time.Duration
+	LatencyP50, LatencyP99      time.Duration
+	LatencyMax                  time.Duration
 }
 
 func (r *recorder) report() (map[string]Group, []uint64) {
@@ -109,6 +113,7 @@ func (r *recorder) report() (map[string]Group, []uint64) {
 		all.Results += t.results
 		all.Up += t.up
 		all.Missed += t.missed
+		all.Reused += t.reused
 		for reason, n := range t.reasons {
 			all.Reasons[reason] += n
 		}
@@ -127,7 +132,7 @@ func (h *histogram) merge(o *histogram) {
 }
 
 func (t *tally) group() Group {
-	g := Group{Results: t.results, Up: t.up, Missed: t.missed, Reasons: maps.Clone(t.reasons)}
+	g := Group{Results: t.results, Up: t.up, Missed: t.missed, Reused: t.reused, Reasons: maps.Clone(t.reasons)}
 	g.summarise(&t.late, &t.latency)
 	return g
 }
