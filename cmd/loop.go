@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strconv"
@@ -43,15 +44,29 @@ func (f *loopFlags) register(a *App, c *cobra.Command) {
 	complete(c, "skip-tag", tags)
 }
 
-// loop makes a loop without checks, which are to be given to Replace.
-func (f *loopFlags) loop(limits scheduler.Limits, grace time.Duration, sink check.Sink) *scheduler.Loop {
+// loop makes a loop without checks, which are to be given to Replace. It has as
+// many places as wanted, if the process may have as many descriptors as that
+// takes; else warn hears of it, if it is the user who wanted them.
+func (f *loopFlags) loop(limits scheduler.Limits, grace time.Duration, sink check.Sink, warn func(message, hint string)) *scheduler.Loop {
+	asked := fmt.Sprintf("limits.in_flight of %d", limits.InFlight)
+	switch {
+	case f.inFlight > 0:
+		asked = "--in-flight " + f.inFlight.String()
+	case limits.InFlight == 0:
+		asked, limits.InFlight = "", scheduler.DefaultInFlight
+	}
+	most, limit := places(limits.InFlight, spareServing)
+	if limit > 0 && asked != "" {
+		warn(fewer(asked, most, limit))
+	}
+	limits.InFlight = most
 	return scheduler.NewLoop(scheduler.LoopOptions{Sink: sink, Limits: limits, Grace: grace})
 }
 
 // limits returns those of the flags, and the files' where the flags say
 // nothing.
 func (f *loopFlags) limits(files config.Limits) scheduler.Limits {
-	l := scheduler.Limits{InFlight: files.InFlight, PerHost: files.PerHost, PerHostRate: files.PerHostRate}
+	l := scheduler.Limits{InFlight: files.InFlight, PerHost: files.PerHost, PerHostRate: files.PerHostRate, Kinds: files.Kinds}
 	if f.inFlight > 0 {
 		l.InFlight = int(f.inFlight)
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/config"
 	"github.com/sonde-cli/sonde/scheduler"
@@ -22,13 +24,13 @@ func TestHostOf(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	files := config.Limits{InFlight: 10, PerHost: 2, PerHostRate: 0.5}
+	files := config.Limits{InFlight: 10, PerHost: 2, PerHostRate: 0.5, Kinds: map[string]int{"toy": 3}}
 	var none, some loopFlags
-	if got, want := none.limits(files), (scheduler.Limits{InFlight: 10, PerHost: 2, PerHostRate: 0.5}); got != want {
+	if got, want := none.limits(files), (scheduler.Limits{InFlight: 10, PerHost: 2, PerHostRate: 0.5, Kinds: files.Kinds}); !cmp.Equal(got, want) {
 		t.Errorf("of the files: %+v, want %+v", got, want)
 	}
 	some.inFlight, some.perHostRate = 5, 3
-	if got, want := some.limits(files), (scheduler.Limits{InFlight: 5, PerHost: 2, PerHostRate: 3}); got != want {
+	if got, want := some.limits(files), (scheduler.Limits{InFlight: 5, PerHost: 2, PerHostRate: 3, Kinds: files.Kinds}); !cmp.Equal(got, want) {
 		t.Errorf("with flags: %+v, want %+v", got, want)
 	}
 }

@@ -52,6 +52,7 @@ type measurement struct {
 	checks       []*check.Check
 	destinations []destination
 	concurrency  int
+	asked        string        // how the user asked for it; empty when nobody did
 	deadline     time.Duration // of the whole run; 0 for none
 	progress     bool
 	tap          func(check.Result) // sees each result; may be nil
@@ -73,7 +74,7 @@ func (m *measurement) run(ctx context.Context) error {
 	m.app.measuring.Store(true)
 	options := m.options()
 	m.outputs.begin(m.app.Stdout, options)
-	once := scheduler.Once{Concurrency: m.concurrency}
+	once := scheduler.Once{Concurrency: m.places()}
 	if m.progress {
 		m.watch(options)
 		once.OnStart = m.live.Start
@@ -95,6 +96,16 @@ func (m *measurement) run(ctx context.Context) error {
 		m.app.fail(failure, code)
 	}
 	return asError(code)
+}
+
+// places returns how many checks are measured at once: as many as wanted, if the
+// process may have as many descriptors as that takes.
+func (m *measurement) places() int {
+	most, limit := places(min(m.concurrency, len(m.checks)), spare)
+	if limit > 0 && m.asked != "" {
+		m.app.warn(fewer(m.asked, most, limit))
+	}
+	return most
 }
 
 // bounded runs f with the deadline of the whole run. That is a cancellation

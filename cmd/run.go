@@ -31,6 +31,7 @@ type runFlags struct {
 	verdictFlags
 	selection
 	concurrency count
+	explicit    bool // the user chose the concurrency
 	timeout     durationFlag
 }
 
@@ -42,7 +43,10 @@ func newRun(a *App) *cobra.Command {
 		Long:              runLong,
 		Example:           runExamples,
 		ValidArgsFunction: yamlFiles,
-		RunE:              func(c *cobra.Command, files []string) error { return a.run(c.Context(), &f, files) },
+		RunE: func(c *cobra.Command, files []string) error {
+			f.explicit = c.Flags().Changed("concurrency")
+			return a.run(c.Context(), &f, files)
+		},
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
@@ -76,6 +80,9 @@ func (a *App) run(ctx context.Context, f *runFlags, files []string) error {
 	m := &measurement{
 		app: a, flags: &f.verdictFlags, checks: set.Checks, destinations: destinations,
 		concurrency: int(f.concurrency), deadline: time.Duration(f.timeout), progress: a.animate(),
+	}
+	if f.explicit {
+		m.asked = "--concurrency " + f.concurrency.String()
 	}
 	return m.run(ctx)
 }

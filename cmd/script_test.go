@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -84,7 +85,7 @@ func demand(ts *testscript.TestScript, want string, err error) {
 }
 
 // serve starts a loopback server and sets the variable to its host:port:
-// serve ADDR refuse | silence | echo | say TEXT
+// serve ADDR refuse | silence | echo | late | say TEXT
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: serve VARIABLE MODE [ARG]")
@@ -112,6 +113,15 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 		_, port, err := net.SplitHostPort(addr)
 		ts.Check(err)
 		ts.Setenv("PORT", port)
+	case "late": // over HTTP: connections are held for a while
+		server, err := testnet.ListenTCP(func(conn net.Conn) {
+			if _, err := conn.Read(make([]byte, 4096)); err == nil {
+				<-time.After(50 * time.Millisecond)
+				_, _ = fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			}
+		})
+		ts.Check(err)
+		addr, closer = server.Addr(), server.Close
 	case "say":
 		text, err := strconv.Unquote(`"` + args[2] + `"`)
 		ts.Check(err)

@@ -180,7 +180,7 @@ func (d *server) build(set *config.Set) {
 	}
 	d.grace = d.flags.graceOf(set.Checks)
 	d.limits = set.Limits
-	d.loop = d.flags.loop(d.flags.limits(set.Limits), d.grace, sinks)
+	d.loop = d.flags.loop(d.flags.limits(set.Limits), d.grace, sinks, func(message, hint string) { d.log.Warn(message, "hint", hint) })
 	d.apply(set)
 	d.web.Reloaded(nil)
 }

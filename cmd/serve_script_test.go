@@ -47,7 +47,7 @@ func TestServeScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "serve": serve, "daemon": startDaemon, "until": until, "post": post, "logged": logged,
-			"hangup": hangup, "finish": finish, "credentials": credentials, "supervise": supervise, "notified": notified,
+			"hangup": hangup, "storm": storm, "unbroken": unbroken, "finish": finish, "credentials": credentials, "supervise": supervise, "notified": notified,
 		},
 	})
 }

@@ -97,7 +97,7 @@ func (d *server) apply(set *config.Set) {
 	if n := len(set.Checks) - d.flags.detail; n > 0 {
 		d.log.Warn("some checks have no metrics and no latest result of their own", "checks", n, "hint", "--detail sets the limit")
 	}
-	if set.Limits != d.limits {
+	if !set.Limits.Equal(d.limits) {
 		d.log.Warn("the limits of the files changed, they take effect after a restart")
 	}
 	d.web.SetChecks(set.Checks)

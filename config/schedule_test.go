@@ -10,26 +10,31 @@ import (
 )
 
 func TestLimits(t *testing.T) {
-	set := mustLoad(t, testLoader(nil), "version: 1\nlimits: {in_flight: 10, per_host: 2, per_host_rate: 30/m}\nchecks: [{name: a, ping: {host: x}}]")
-	if diff := cmp.Diff(Limits{InFlight: 10, PerHost: 2, PerHostRate: 0.5}, set.Limits); diff != "" {
+	set := mustLoad(t, testLoader(nil), "version: 1\nlimits: {in_flight: 10, per_host: 2, per_host_rate: 30/m, kinds: {ping: 3}}\nchecks: [{name: a, ping: {host: x}}]")
+	if diff := cmp.Diff(Limits{InFlight: 10, PerHost: 2, PerHostRate: 0.5, Kinds: map[string]int{"ping": 3}}, set.Limits); diff != "" {
 		t.Error(diff)
 	}
-	if set := mustLoad(t, testLoader(nil), good); set.Limits != (Limits{}) {
+	if set := mustLoad(t, testLoader(nil), good); !set.Limits.Equal(Limits{}) {
 		t.Errorf("%+v without limits", set.Limits)
 	}
 }
 
 func TestLimitsRefuse(t *testing.T) {
 	for limits, want := range map[string]string{
-		"{in_flight: 0}":         "limits.in_flight must be at least 1",
-		"{per_host: -1}":         "limits.per_host must be at least 1",
-		"{per_host_rate: 0/s}":   "limits.per_host_rate must be more than 0",
-		"{per_host_rate: 10}":    "a rate needs its unit: 10/s or 10/m",
-		"{per_host_rate: 1/d}":   `"1/d" is not a rate such as 10/s or 30/m`,
-		"{per_host_rate: 1e3/s}": "is not a rate",
-		"{per_host_rate: -1/s}":  "is not a rate",
-		"[a]":                    "limits must be a map of keys and values, not a list",
-		"{in_flight: '${NO}'}":   "NO",
+		"{in_flight: 0}":              "limits.in_flight must be at least 1",
+		"{per_host: -1}":              "limits.per_host must be at least 1",
+		"{per_host_rate: 0/s}":        "limits.per_host_rate must be more than 0",
+		"{per_host_rate: 10}":         "a rate needs its unit: 10/s or 10/m",
+		"{per_host_rate: 1/d}":        `"1/d" is not a rate such as 10/s or 30/m`,
+		"{per_host_rate: 1e3/s}":      "is not a rate",
+		"{per_host_rate: -1/s}":       "is not a rate",
+		"{kinds: {pong: 3}}":          `2:18: unknown kind "pong" in limits.kinds`,
+		"{kinds: {ping: 0}}":          "2:24: limits.kinds.ping must be at least 1",
+		"{kinds: {ping: many}}":       `2:24: kinds.ping: "many" is not a whole number`,
+		"{kinds: [ping]}":             "kinds must be a map of keys and values, not a list",
+		"{kinds: {ping: 1, ping: 2}}": "ping",
+		"[a]":                         "limits must be a map of keys and values, not a list",
+		"{in_flight: '${NO}'}":        "NO",
 	} {
 		all := loadErrors(t, testLoader(nil), "version: 1\nlimits: "+limits+"\nchecks: [{name: a, ping: {host: x}}]")
 		if len(all) != 1 || !strings.Contains(all.Error(), want) || all[0].Line != 2 {
@@ -43,7 +48,7 @@ func TestLimitsOfSeveralFiles(t *testing.T) {
 		return "version: 1\nlimits: " + limits + "\nchecks: [{name: " + name + ", ping: {host: x}}]\n"
 	}
 	dir := write(t, map[string]string{
-		"a.yaml": file("a", "{in_flight: 5}"), "b.yaml": file("b", "{in_flight: 5}"), "c.yaml": file("c", "{in_flight: 6}"),
+		"a.yaml": file("a", "{in_flight: 5}"), "b.yaml": file("b", "{in_flight: 5}"), "c.yaml": file("c", "{in_flight: 5, kinds: {ping: 1}}"),
 		"d.yaml": strings.Replace(good, "name: a", "name: d", 1),
 	})
 	path := func(name string) string { return filepath.Join(dir, name) }

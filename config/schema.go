@@ -32,7 +32,7 @@ func Schema(kinds []check.Kind) ([]byte, error) {
 		"required":             []string{"version", "checks"},
 		"properties": object{
 			"version":   object{"const": 1, "description": "version of the file's format"},
-			"limits":    limitsSchema(),
+			"limits":    s.limitsSchema(),
 			"defaults":  orNull(object{"$ref": "#/$defs/defaults"}),
 			"templates": orNull(object{"type": "object", "additionalProperties": object{"$ref": "#/$defs/template"}, "description": "blocks of keys by name, for checks to use"}),
 			"checks":    object{"type": "array", "minItems": 1, "items": object{"$ref": "#/$defs/check"}, "description": "what to measure"},
@@ -236,8 +236,14 @@ func orNull(schema object) object {
 // windowPattern describes what check.ParseWindow reads.
 const windowPattern = `^([A-Za-z]{3}(-[A-Za-z]{3})?(,[A-Za-z]{3}(-[A-Za-z]{3})?)* )?[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9] [A-Za-z][A-Za-z0-9_+/-]*$|` + reference
 
-func limitsSchema() object {
+func (s schemer) limitsSchema() object {
 	limits := structSchema(reflect.TypeFor[limitsSpec]())
+	byKind := limits["properties"].(object)["kinds"].(object)
+	one, kinds := byKind["additionalProperties"], object{}
+	for _, k := range s.kinds {
+		kinds[k.Name] = one
+	}
+	byKind["properties"], byKind["additionalProperties"] = kinds, false
 	limits["description"] = "what a loop has under way at most"
 	return orNull(limits)
 }

@@ -80,7 +80,7 @@ checks:
       proxy: {url: "http://proxy.test"}
 `,
 		`version: 1
-limits: {in_flight: "${MISSING:-2000}", per_host: 4, per_host_rate: 0.5/s}
+limits: {in_flight: "${MISSING:-2000}", per_host: 4, per_host_rate: 0.5/s, kinds: {ping: 3, web: "${MISSING:-5}"}}
 defaults: {schedule: "mon-fri 08:00-18:00 Europe/Berlin", interval_failing: 5s}
 checks:
   - {name: a, ping: {host: x}}
@@ -119,6 +119,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"nested":         "version: 1\nchecks: [{name: a, web: {url: 'http://x', tls: {insecur: true}}}]",
 		"limit":          "version: 1\nlimits: {in_fligth: 3}\nchecks: [{name: a, ping: {host: x}}]",
 		"rate":           "version: 1\nlimits: {per_host_rate: 3}\nchecks: [{name: a, ping: {host: x}}]",
+		"kind's limit":   "version: 1\nlimits: {kinds: {pong: 3}}\nchecks: [{name: a, ping: {host: x}}]",
 		"window":         "version: 1\nchecks: [{name: a, ping: {host: x}, schedule: [8am-6pm]}]",
 		"items":          "version: 1\nchecks: [{name: a, tags: a, ping: {host: x}}]",
 	} {

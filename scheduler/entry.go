@@ -15,6 +15,7 @@ const DefaultInterval = 30 * time.Second
 type entry struct {
 	check *check.Check
 	host  *host // nil when no limits per host apply
+	kind  *kind // nil when the kind has no limit
 	hash  uint64
 
 	due      int64 // slot of the next or running run, on the loop's timeline
@@ -23,12 +24,13 @@ type entry struct {
 	missed   int // slots passed over since the last result
 
 	place    place
-	failing  bool // the last verdict was down
-	unwell   bool // the last verdict was down or degraded
-	suspect  bool // the running run takes a place of the suspects
-	reserved bool // the host's rate has a place for it
-	removed  bool // by Replace
-	held     *host
+	failing  bool  // the last verdict was down
+	unwell   bool  // the last verdict was down or degraded
+	suspect  bool  // the running run takes a place of the suspects
+	reserved bool  // the host's rate has a place for it
+	removed  bool  // by Replace
+	heldHost *host // where the run has a place
+	heldKind *kind
 }
 
 // place is where an entry is.
@@ -39,13 +41,6 @@ const (
 	queued               // in the due heap
 	busy                 // running, or waiting to
 )
-
-// host is the destination of checks, for the limits per host.
-type host struct {
-	inFlight int
-	next     int64 // when the rate lets the next run begin
-	waiting  fifo
-}
 
 func newEntry(c *check.Check) *entry {
 	h := fnv.New64a()

@@ -145,3 +145,97 @@ func TestPlacesShrinkWithoutDescriptors(t *testing.T) {
 		l.end(t)
 	})
 }
+
+// Checks of a kind at its limit wait, and the others do not, those to the same
+// host included.
+func TestLimitPerKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		now, most := 0, 0
+		slow := probeFunc(func(context.Context) check.Observation {
+			mu.Lock()
+			now++
+			most = max(most, now)
+			mu.Unlock()
+			wait(3 * time.Second)
+			mu.Lock()
+			now--
+			mu.Unlock()
+			return check.Observation{}
+		})
+		checks := many(200, check.Check{ID: "slow", Kind: "icmp", Host: "one", Interval: 100 * time.Second, Timeout: time.Minute, Probe: slow})
+		checks = append(checks, many(200, check.Check{ID: "quick", Kind: "http", Host: "one", Interval: 100 * time.Second, Probe: takes(20 * time.Millisecond)})...)
+		l := startLoop(t, LoopOptions{Limits: Limits{PerHost: 60, Kinds: map[string]int{"icmp": 5, "dns": 0}}}, checks...)
+		wait(10 * time.Minute)
+		results := l.end(t)
+		if most != 5 {
+			t.Errorf("%d of the kind at once, want 5", most)
+		}
+		runs := map[string]int{}
+		for _, r := range results {
+			runs[r.Kind]++
+			if r.Kind == "http" && (r.Queued > time.Millisecond || r.Missed > 0) {
+				t.Errorf("%s waited %v and missed %d for another kind's limit", r.ID, r.Queued, r.Missed)
+			}
+		}
+		// 5 places for 3 s each.
+		if runs["icmp"] < 980 || runs["icmp"] > 1000 || runs["http"] < 1190 {
+			t.Errorf("%v runs", runs)
+		}
+		slotsAreAccountedFor(t, results)
+	})
+}
+
+// Every limit is at work, and checks come, go and change their kind and host:
+// no place is lost.
+func TestLimitsGiveAllPlacesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set := func(round int) []*check.Check {
+			var checks []*check.Check
+			for i := range 120 {
+				if (i+round)%7 > 0 {
+					checks = append(checks, &check.Check{
+						ID: fmt.Sprint(i), Kind: fmt.Sprint("kind", (i+round)%3), Host: fmt.Sprint("host", (i+round/2)%5),
+						Interval: 10 * time.Second, Timeout: 4 * time.Second, Probe: takes(time.Duration(1+i%6) * time.Second),
+					})
+				}
+			}
+			return checks
+		}
+		l := startLoop(t, LoopOptions{Limits: Limits{InFlight: 20, PerHost: 6, PerHostRate: 3, Kinds: map[string]int{"kind0": 4, "kind1": 8}}}, set(0)...)
+		for round := range 100 {
+			wait(1700 * time.Millisecond)
+			l.Replace(set(round))
+		}
+		l.Replace(nil)
+		wait(time.Minute)
+		l.mu.Lock()
+		for name, k := range l.kinds {
+			if k.inFlight != 0 || k.suspects != 0 || k.healthy.len() != 0 || k.down.len() != 0 {
+				t.Errorf("%s: %+v", name, k)
+			}
+		}
+		if l.stats.InFlight != 0 || l.stats.Waiting != 0 {
+			t.Errorf("%+v", l.stats)
+		}
+		l.mu.Unlock()
+		l.end(t)
+	})
+}
+
+// An outage of most targets of a kind leaves room in its limit for the others.
+func TestAnOutageDoesNotSpreadInsideAKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		healthy := many(50, check.Check{ID: "healthy", Kind: "icmp", Interval: 10 * time.Second, Timeout: 5 * time.Second, Probe: takes(20 * time.Millisecond)})
+		black := many(200, check.Check{ID: "black", Kind: "icmp", Interval: 10 * time.Second, Timeout: 5 * time.Second, Probe: takes(time.Hour)})
+		l := startLoop(t, LoopOptions{Limits: Limits{Kinds: map[string]int{"icmp": 20}}}, append(healthy, black...)...)
+		wait(5 * time.Minute)
+		for _, r := range l.end(t) {
+			// The outage is not known before each has run once.
+			if r.ID[0] == 'h' && r.Scheduled.Sub(begin) > 2*time.Minute && r.Queued > 100*time.Millisecond {
+				t.Errorf("%s waited %v", r.ID, r.Queued)
+			}
+		}
+	})
+}

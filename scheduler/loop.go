@@ -30,6 +30,10 @@ type Limits struct {
 	InFlight    int     // runs in all; 0: DefaultInFlight
 	PerHost     int     // runs for one Check.Host; 0: no limit
 	PerHostRate float64 // runs that begin for one Check.Host, per second; 0: no limit
+	// Kinds bounds the runs of one Check.Kind; one that is missing or below 1 has
+	// no limit. Checks that are down get a quarter of a kind's places at most, as
+	// they do of all.
+	Kinds map[string]int
 }
 
 // LoopOptions configure a Loop.
@@ -82,6 +86,7 @@ type Loop struct {
 	idle     []*worker
 	shrunk   int64 // when the width was last halved
 	stopping bool
+	kinds    map[string]*kind
 	drained  chan struct{} // closed when stopping and nothing is in flight
 	stats    Stats
 
@@ -110,6 +115,7 @@ func newLoop(o LoopOptions, c *clock) *Loop {
 		out: newOutbox(o.Outbox), poke: make(chan struct{}, 1), drained: make(chan struct{}),
 	}
 	l.stats.Width = o.Limits.InFlight
+	l.kinds = newKinds(o.Limits.Kinds)
 	return l
 }
 
@@ -266,77 +272,11 @@ func (l *Loop) enqueue(at int64, e *entry) {
 	l.due.push(at, e)
 }
 
-// ripe starts a run that is due, or lets it wait: for its host, then for a
-// place among all.
-func (l *Loop) ripe(e *entry, now int64) {
-	if e.outside(now, l.ahead) {
-		l.pass(e, now)
-		return
-	}
-	e.place = busy
-	if h := e.host; h != nil {
-		switch limits := l.options.Limits; {
-		case limits.PerHost > 0 && h.inFlight >= limits.PerHost:
-			l.stats.Waiting++
-			h.waiting.push(e)
-			return
-		case limits.PerHostRate > 0 && !e.reserved && l.reserve(h, now) > now:
-			e.reserved = true
-			l.enqueue(h.next, e)
-			return
-		}
-		h.inFlight++
-		e.held, e.reserved = h, false
-	}
-	if l.stats.InFlight < l.stats.Width && (!e.failing || l.stats.Suspects < l.share()) {
-		l.start(e, now)
-		return
-	}
-	l.stats.Waiting++
-	if e.failing {
-		l.suspects.push(e)
-	} else {
-		l.healthy.push(e)
-	}
-}
-
-// leaveHost gives the entry's place at its host to the next that waits there.
-func (l *Loop) leaveHost(e *entry, now int64) {
-	h := e.held
-	if h == nil {
-		return
-	}
-	e.held = nil
-	h.inFlight--
-	for h.inFlight < l.options.Limits.PerHost && !l.stopping {
-		next := h.waiting.pop()
-		if next == nil {
-			return
-		}
-		l.stats.Waiting--
-		if next.removed {
-			next.place = nowhere
-			continue
-		}
-		l.ripe(next, now)
-	}
-}
-
-// reserve takes the host's next place in its rate and returns its time.
-func (l *Loop) reserve(h *host, now int64) int64 {
-	h.next = max(h.next+int64(float64(time.Second)/l.options.Limits.PerHostRate), now)
-	return h.next
-}
-
-// share returns how many places checks that are down may take.
-func (l *Loop) share() int { return max(l.stats.Width/shares, 1) }
-
 // start hands the entry to a worker.
 func (l *Loop) start(e *entry, now int64) {
 	before := e.missed
 	e.catchUp(now, l.ahead)
 	l.stats.Missed += uint64(e.missed - before)
-	e.suspect = e.failing
 	e.seq++
 	l.stats.Started++
 	l.stats.InFlight++
@@ -405,7 +345,7 @@ func (l *Loop) finish(w *worker, e *entry, verdict check.Verdict, exhausted bool
 	if keep {
 		l.idle = append(l.idle, w)
 	}
-	l.leaveHost(e, now)
+	l.release(e, now)
 	l.fill(now)
 	l.checkDrained()
 	return keep
@@ -427,7 +367,7 @@ func (l *Loop) adapt(now int64, exhausted bool) {
 func (l *Loop) fill(now int64) {
 	for !l.stopping && l.ctx.Err() == nil && l.stats.InFlight < l.stats.Width {
 		e := l.healthy.pop()
-		if e == nil && l.stats.Suspects < l.share() {
+		if e == nil && l.stats.Suspects < share(l.stats.Width) {
 			e = l.suspects.pop()
 		}
 		if e == nil {
@@ -437,9 +377,9 @@ func (l *Loop) fill(now int64) {
 		switch {
 		case e.removed:
 			e.place = nowhere
-			l.leaveHost(e, now)
+			l.release(e, now)
 		case e.outside(now, l.ahead):
-			l.leaveHost(e, now)
+			l.release(e, now)
 			l.pass(e, now)
 		default:
 			l.start(e, now)

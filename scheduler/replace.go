@@ -90,7 +90,7 @@ func (l *Loop) apply(changes []change) {
 		if !e.check.Schedule.Equal(c.check.Schedule) {
 			e.interval = 0 // its slot is chosen again below
 		}
-		e.check, e.host = c.check, c.host
+		e.check, e.host, e.kind = c.check, c.host, l.kinds[c.check.Kind]
 		if e.place == nowhere {
 			e.plan(now, l.ahead)
 			e.place = queued
