@@ -8,6 +8,9 @@ import (
 	"github.com/sonde-cli/sonde/check"
 )
 
+// errNoAddress is said of a local address that this machine does not have.
+const errNoAddress = syscall.EADDRNOTAVAIL
+
 // errnoCode maps a system error to a reason code.
 func errnoCode(errno syscall.Errno) (check.Code, bool) {
 	switch errno {

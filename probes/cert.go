@@ -80,7 +80,7 @@ func (j *journey) inspect(state *tls.ConnectionState, plan *tlsPlan, name string
 // verify returns when the longest of the certificates' chains to a root
 // expires.
 func (p *tlsPlan) verify(certs []*x509.Certificate, now time.Time) (time.Time, error) {
-	if !p.verifyEach {
+	if !p.verifyEach && !rereadable(p.roots) {
 		return trustedChains.verify(certs, p.roots, now)
 	}
 	chains, err := verify(certs, p.roots, now)

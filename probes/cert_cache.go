@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -34,8 +35,21 @@ type chainKey struct {
 }
 
 type trust struct {
-	since time.Time // when it was verified
+	since time.Time // when it was verified, by the wall and the monotonic clock
 	end   time.Time // when the chain that lasts longest expires
+}
+
+// holds reports whether verifying again at now would come to the same. A wall
+// clock that was set back does not do: it may show a time before the
+// certificates' own.
+func (t trust) holds(now time.Time) bool {
+	return !now.Round(0).Before(t.since.Round(0)) && now.Sub(t.since) < trustedFor && !now.After(t.end)
+}
+
+// rereadable reports whether the roots are those of a system that may change
+// them, or its policy, while a process runs. There nothing is remembered.
+func rereadable(roots *x509.CertPool) bool {
+	return roots == nil && (runtime.GOOS == "windows" || runtime.GOOS == "darwin" || runtime.GOOS == "ios")
 }
 
 func keyOf(certs []*x509.Certificate, roots *x509.CertPool) chainKey {
@@ -57,7 +71,7 @@ func (c *chainCache) verify(certs []*x509.Certificate, roots *x509.CertPool, now
 	c.mu.Lock()
 	known, ok := c.known[key]
 	c.mu.Unlock()
-	if ok && !now.Before(known.since) && now.Sub(known.since) < trustedFor && !now.After(known.end) {
+	if ok && known.holds(now) {
 		return known.end, nil
 	}
 	chains, err := verify(certs, roots, now)

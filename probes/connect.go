@@ -33,7 +33,10 @@ func (j *journey) connect(ctx context.Context, route *router, host, port string)
 		return nil, &check.Reason{Code: check.ConnectUnreachable, Message: fmt.Sprintf("%q is not a port number", port)}
 	}
 	defer j.timed(check.PhaseConnect, time.Now())
-	tcp, addr, failed := route.dial(ctx, addrs, uint16(number))
+	if !j.from.IsValid() {
+		j.from = route.from()
+	}
+	tcp, addr, failed := route.dial(ctx, j.from, addrs, uint16(number))
 	if len(failed) > 0 && tcp == nil {
 		reason := route.dialReason(failed, uint16(number))
 		if reason.Code == check.LocalFD {
@@ -112,24 +115,29 @@ func interleave(addrs []netip.Addr, family uint8) []netip.Addr {
 
 // attempt is one connection attempt and its outcome.
 type attempt struct {
+	from netip.Addr // invalid: the system chooses
 	addr netip.Addr
 	conn net.Conn
 	err  error
 	took time.Duration
 }
 
-// dial connects to the first of the addresses that answers. Without a
-// connection it returns what became of each attempt.
-func (r *router) dial(ctx context.Context, addrs []netip.Addr, port uint16) (net.Conn, netip.Addr, []attempt) {
+// dial connects from an address of this machine to the first of the addresses
+// that answers. Without a connection it returns what became of each attempt.
+func (r *router) dial(ctx context.Context, from netip.Addr, addrs []netip.Addr, port uint16) (net.Conn, netip.Addr, []attempt) {
 	// A probe's connection is short: no keep-alive, which saves system calls.
 	dialer := net.Dialer{KeepAlive: -1}
-	if r.source.IsValid() {
-		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(r.source, 0))
+	if from.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+		dialer.Control = portAtConnect
 	}
 	try := func(ctx context.Context, addr netip.Addr) attempt {
 		start := time.Now()
 		conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, port).String())
-		return attempt{addr: addr, conn: conn, err: err, took: time.Since(start)}
+		if err == nil && r.reset {
+			resetAtClose(conn)
+		}
+		return attempt{from: from, addr: addr, conn: conn, err: err, took: time.Since(start)}
 	}
 	if len(addrs) > 1 {
 		return race(ctx, addrs, try)

@@ -214,7 +214,7 @@ func TestSourceAddress(t *testing.T) {
 	t.Parallel()
 	seen := make(chan string, 1)
 	host, port := listen(t, func(conn net.Conn) { seen <- conn.RemoteAddr().(*net.TCPAddr).IP.String() })
-	route, err := (&Route{Source: "127.0.0.1"}).build()
+	route, err := (&Route{Source: []string{"127.0.0.1"}}).build()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestSourceAddress(t *testing.T) {
 	if got := <-seen; got != "127.0.0.1" {
 		t.Errorf("came from %s", got)
 	}
-	foreign, err := (&Route{Source: "192.0.2.1"}).build()
+	foreign, err := (&Route{Source: []string{"192.0.2.1"}}).build()
 	if err != nil {
 		t.Fatal(err)
 	}

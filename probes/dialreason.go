@@ -54,12 +54,12 @@ func (r *router) attemptReason(a attempt, port uint16) check.Reason {
 	case check.ConnectTimeout:
 		reason.Message = fmt.Sprintf("no answer from %s within %s", where, check.FormatDuration(a.took))
 	case check.LocalPorts:
-		if r.source.IsValid() {
+		if a.from.IsValid() && foreign(a.err) {
 			reason.Code = check.LocalRoute
-			reason.Message = fmt.Sprintf("cannot connect from %s: %s\nhint: source must be an address of this machine", r.source, reason.Message)
+			reason.Message = fmt.Sprintf("cannot connect from %s: %s\nhint: source must be an address of this machine", a.from, reason.Message)
 			break
 		}
-		reason.Message = fmt.Sprintf("no local port left to connect to %s", where)
+		reason.Message = noPort(a.from, where)
 	case check.LocalFD:
 		reason.Message = "out of file descriptors\nhint: raise the limit (ulimit -n) or lower the concurrency"
 	case check.ConnectUnreachable, check.LocalRoute:
@@ -69,6 +69,16 @@ func (r *router) attemptReason(a attempt, port uint16) check.Reason {
 		reason.Message = fmt.Sprintf("connect to %s: %s", where, reason.Message)
 	}
 	return reason
+}
+
+// noPort tells that the ports of this machine ran out, and what helps.
+func noPort(from netip.Addr, where netip.AddrPort) string {
+	via := ""
+	if from.IsValid() {
+		via = fmt.Sprintf(" of %s", from)
+	}
+	return fmt.Sprintf("no local port%s left to connect to %s\n"+
+		"hint: set close: reset so that none stays in TIME_WAIT, or let source list more addresses", via, where)
 }
 
 // placed tells apart what this machine says of an address from what the

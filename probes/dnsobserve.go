@@ -193,8 +193,11 @@ func (r *dnsRun) overUDP(ctx context.Context, host string, port uint16, until ti
 // source returns the local address of a UDP socket, nil when the system
 // chooses it.
 func (r *dnsRun) source() *net.UDPAddr {
-	if ip := r.probe.router.source; ip.IsValid() {
-		return net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0))
+	if !r.from.IsValid() {
+		r.from = r.probe.router.from()
+	}
+	if r.from.IsValid() {
+		return net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.from, 0))
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ type httpOptions struct {
 	Compression string            `yaml:"compression" enum:"none,any,gzip,deflate,br,zstd" doc:"content coding to ask for; what comes is decoded in any case"`
 	MaxBody     check.Size        `yaml:"max_body" doc:"how much of the body to read, after decompression; half of it when an expectation looks into a body that is br or zstd"`
 	Connection  string            `yaml:"connection" enum:"fresh,reuse" doc:"reuse keeps the connection for the check's next run, which then measures neither DNS nor connecting nor TLS; see docs/connections.md"`
+	Close       string            `yaml:"close" enum:"normal,reset" doc:"how to end connections; reset leaves no port in TIME_WAIT, see docs/connections.md"`
 	Proxy       string            `yaml:"proxy" address:"true" doc:"proxy to go through, http://[user:password@]host:port, or env for that of HTTP_PROXY, HTTPS_PROXY and NO_PROXY"`
 	TLS         TLS               `yaml:"tls" doc:"TLS of https:// URLs"`
 	Route       `yaml:",inline"`

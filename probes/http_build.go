@@ -111,7 +111,8 @@ func (o *httpOptions) sameButURL(to *httpOptions) bool {
 	return o.Method == to.Method && maps.Equal(o.Headers, to.Headers) && o.HeadersFile == to.HeadersFile &&
 		o.Body == to.Body && o.BodyFile == to.BodyFile && o.Auth == to.Auth && o.Redirects == to.Redirects &&
 		o.Version == to.Version && o.Compression == to.Compression && o.MaxBody == to.MaxBody &&
-		o.Connection == to.Connection && o.Proxy == to.Proxy && o.TLS == to.TLS && o.Route == to.Route
+		o.Connection == to.Connection && o.Proxy == to.Proxy && o.TLS == to.TLS &&
+		o.Close == to.Close && o.Route.same(&to.Route)
 }
 
 // httpBuilder validates the options part by part, so that all errors are told
@@ -483,6 +484,7 @@ func (b *httpBuilder) paths() error {
 	var err error
 	b.probe.home.route, err = route.build()
 	note(err)
+	note(b.probe.home.route.closeBy(b.options.Close))
 	b.probe.home.tls, err = tls.build()
 	note(err)
 	if len(errs) > 0 {
@@ -493,6 +495,7 @@ func (b *httpBuilder) paths() error {
 		route.Address = ""
 		b.probe.away.route, err = route.build()
 		note(err)
+		note(b.probe.away.route.closeBy(b.options.Close))
 	}
 	if tls.ServerName != "" || tls.Cert != "" {
 		tls.ServerName, tls.Cert, tls.Key = "", "", ""

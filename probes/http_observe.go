@@ -65,7 +65,9 @@ func (p *httpProbe) Observe(ctx context.Context) check.Observation {
 	}
 	j.obs.Phases = make(check.Phases, 0, 6)
 	j.obs.Facts = make(check.Facts, p.room())
-	j.obs.Reproduce = func() string { return p.reproduce(timeout) }
+	j.from = p.home.route.from()
+	from := j.from
+	j.obs.Reproduce = func() string { return p.reproduce(timeout, from) }
 	run := &httpRun{p: p, j: j}
 	if reason := run.follow(ctx); reason != nil {
 		return j.fail(reason.Code, reason.Message)

@@ -2,21 +2,23 @@ package probes
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// reproduce returns the curl command that does what the check does.
-func (p *httpProbe) reproduce(timeout time.Duration) string {
+// reproduce returns the curl command that does what the check does, from the same
+// address where the check has one.
+func (p *httpProbe) reproduce(timeout time.Duration, from netip.Addr) string {
 	c := shellLine{"curl", "-v"}
 	if timeout > 0 {
 		c.add("-m", strconv.FormatFloat(timeout.Round(time.Millisecond).Seconds(), 'f', -1, 64))
 	}
 	target := p.start
 	p.curlRequest(&c)
-	p.curlConnection(&c)
+	p.curlConnection(&c, from)
 	target = p.curlServerName(&c, target)
 	if strings.ContainsAny(target.RequestURI(), "[]{}") {
 		c.add("-g") // they would be patterns to curl
@@ -67,7 +69,7 @@ func (p *httpProbe) curlRequest(c *shellLine) {
 	}
 }
 
-func (p *httpProbe) curlConnection(c *shellLine) {
+func (p *httpProbe) curlConnection(c *shellLine, from netip.Addr) {
 	o := &p.options
 	switch {
 	case p.version == "1.1":
@@ -81,8 +83,8 @@ func (p *httpProbe) curlConnection(c *shellLine) {
 	case "4", "6":
 		c.add("-" + o.Family)
 	}
-	if o.Source != "" {
-		c.add("--interface", o.Source)
+	if from.IsValid() {
+		c.add("--interface", from.String())
 	}
 	if o.Address != "" {
 		host, port := hostPort(p.start)

@@ -38,6 +38,8 @@ func eachOption(t *testing.T, v reflect.Value, path string, f func(string)) {
 			field.SetInt(field.Int() + 1)
 		case reflect.Bool:
 			field.SetBool(!field.Bool())
+		case reflect.Slice:
+			field.Set(reflect.ValueOf([]string{"a"}))
 		case reflect.Map:
 			field.Set(reflect.ValueOf(map[string]string{"a": "b"}))
 		default:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -453,7 +454,7 @@ func TestHTTPReproducePatterns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if line := plan.Probe.(*httpProbe).reproduce(0); !strings.HasSuffix(line, want) {
+		if line := plan.Probe.(*httpProbe).reproduce(0, netip.Addr{}); !strings.HasSuffix(line, want) {
 			t.Errorf("%s: %s", target, line)
 		}
 	}

@@ -104,7 +104,7 @@ func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
 		return check.Plan{}, err
 	}
 	probe := &icmpProbe{host: host, route: router, plan: echoPlan{
-		from: router.source, count: o.Count, interval: o.Interval, size: int(o.Size), ttl: o.TTL,
+		count: o.Count, interval: o.Interval, size: int(o.Size), ttl: o.TTL,
 	}}
 	return check.Plan{
 		Probe: probe, Target: "icmp://" + urlHost(host), Defaults: []check.Default{{Expect: "received > 0"}},
@@ -171,14 +171,15 @@ func urlHost(host string) string {
 type icmpProbe struct {
 	host  string
 	route *router
-	plan  echoPlan // without its target
+	plan  echoPlan // without its ends
 }
 
 // Observe resolves the host and makes one round of pings.
 func (p *icmpProbe) Observe(ctx context.Context) check.Observation {
 	j := begin()
 	deadline, _ := ctx.Deadline()
-	p.explainHow(&j.obs, netip.Addr{}, time.Until(deadline))
+	j.from = p.route.from()
+	p.explainHow(&j.obs, j.from, netip.Addr{}, time.Until(deadline))
 	addrs, why := j.resolve(ctx, p.route, p.host)
 	if why == nil {
 		addrs, why = permitted(ctx, addrs)
@@ -190,8 +191,8 @@ func (p *icmpProbe) Observe(ctx context.Context) check.Observation {
 	var got echoes
 	for _, addr := range oneOfEach(addrs) {
 		plan := p.plan
-		plan.to = addr
-		p.explainHow(&j.obs, addr, deadline.Sub(j.start))
+		plan.from, plan.to = j.from, addr
+		p.explainHow(&j.obs, j.from, addr, deadline.Sub(j.start))
 		got, why = sendEchoes(ctx, &plan)
 		recordEchoes(&j.obs, &plan, &got)
 		if why == nil || why.Code != check.LocalRoute {
@@ -297,14 +298,14 @@ func packets(n int) string {
 
 // explainHow lets a person repeat the round with ping(8) of iputils. The host
 // has no character that a shell knows.
-func (p *icmpProbe) explainHow(obs *check.Observation, to netip.Addr, timeout time.Duration) {
+func (p *icmpProbe) explainHow(obs *check.Observation, from, to netip.Addr, timeout time.Duration) {
 	obs.Reproduce = func() string {
 		args := []string{"ping", "-c", strconv.Itoa(p.plan.count), "-i", decimalSeconds(p.plan.interval), "-s", strconv.Itoa(p.plan.size)}
 		if p.plan.ttl > 0 {
 			args = append(args, "-t", strconv.Itoa(p.plan.ttl))
 		}
-		if p.plan.from.IsValid() {
-			args = append(args, "-I", p.plan.from.String())
+		if from.IsValid() {
+			args = append(args, "-I", from.String())
 		}
 		if timeout > 0 {
 			args = append(args, "-W", strconv.Itoa(int(math.Ceil(timeout.Seconds()))))

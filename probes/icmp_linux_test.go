@@ -361,8 +361,8 @@ func TestICMPSourceAndSize(t *testing.T) {
 		change func(*icmpOptions)
 		want   check.Code
 	}{
-		"source":         {func(o *icmpOptions) { o.Source = "127.0.0.5" }, ""},
-		"foreign source": {func(o *icmpOptions) { o.Source = "192.0.2.77" }, check.LocalRoute},
+		"source":         {func(o *icmpOptions) { o.Source = []string{"127.0.0.5"} }, ""},
+		"foreign source": {func(o *icmpOptions) { o.Source = []string{"192.0.2.77"} }, check.LocalRoute},
 		"ttl":            {func(o *icmpOptions) { o.TTL = 1 }, ""},
 		"smallest":       {func(o *icmpOptions) { o.Size = minEchoSize }, ""},
 		"fragments":      {func(o *icmpOptions) { o.Size = maxEchoSize }, ""},

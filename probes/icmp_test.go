@@ -271,8 +271,8 @@ func TestICMPBuildErrors(t *testing.T) {
 		"large size":   {func(o *icmpOptions) { o.Size = 65508 }, "size", "between 24B and 65507B"},
 		"ttl":          {func(o *icmpOptions) { o.TTL = 256 }, "ttl", "between 1 and 255"},
 		"negative ttl": {func(o *icmpOptions) { o.TTL = -1 }, "ttl", "between 1 and 255"},
-		"source":       {func(o *icmpOptions) { o.Source = "eth0" }, "source", "not an IP address"},
-		"family":       {func(o *icmpOptions) { o.Host, o.Source = "::1", "127.0.0.1" }, "host", "not an IPv4 address"},
+		"source":       {func(o *icmpOptions) { o.Source = []string{"eth0"} }, "source", "not an IP address"},
+		"family":       {func(o *icmpOptions) { o.Host, o.Source = "::1", []string{"127.0.0.1"} }, "host", "not an IPv4 address"},
 	} {
 		_, err := icmpPlan(t, "127.0.0.1", tc.change)
 		all := check.OptionErrors(err)
@@ -303,7 +303,7 @@ func TestICMPJitterNeedsTwoPackets(t *testing.T) {
 func TestICMPReproduce(t *testing.T) {
 	ctx := pingTimeout(t, pingSlack)
 	obs := observePing(t, ctx, "127.0.0.1", func(o *icmpOptions) {
-		o.Count, o.Interval, o.Size, o.TTL, o.Source = 2, 300*time.Millisecond, 100, 9, "127.0.0.1"
+		o.Count, o.Interval, o.Size, o.TTL, o.Source = 2, 300*time.Millisecond, 100, 9, []string{"127.0.0.1"}
 	})
 	if diff := cmp.Diff("ping -c 2 -i 0.3 -s 100 -t 9 -I 127.0.0.1 -W 30 -4 127.0.0.1", obs.Reproduce()); diff != "" {
 		t.Error(diff)
@@ -312,7 +312,8 @@ func TestICMPReproduce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan.Probe.(*icmpProbe).explainHow(&obs, netip.Addr{}, 0)
+	p := plan.Probe.(*icmpProbe)
+	p.explainHow(&obs, p.route.from(), netip.Addr{}, 0)
 	if diff := cmp.Diff("ping -c 3 -i 0.2 -s 56 gw.example", obs.Reproduce()); diff != "" {
 		t.Error(diff)
 	}

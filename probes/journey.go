@@ -3,6 +3,7 @@ package probes
 import (
 	"errors"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
@@ -11,19 +12,21 @@ import (
 // Route is how a probe gets to its target: the options that every kind which
 // connects has in common, embedded in its options.
 type Route struct {
-	Family   string `yaml:"family" enum:"any,4,6" doc:"address family; any races both as in RFC 8305"`
-	Address  string `yaml:"address" address:"true" doc:"connect to this IP address instead of resolving the name"`
-	Source   string `yaml:"source" address:"true" doc:"local IP address to connect from"`
-	Resolver string `yaml:"resolver" address:"true" doc:"name server to resolve with, as IP[:port], tcp://IP[:port] or tls://IP[:port]; default is the system's resolver"`
-	Search   bool   `yaml:"search" doc:"let the system's search domains complete a name that has a dot"`
+	Family   string   `yaml:"family" enum:"any,4,6" doc:"address family; any races both as in RFC 8305"`
+	Address  string   `yaml:"address" address:"true" doc:"connect to this IP address instead of resolving the name"`
+	Source   []string `yaml:"source" address:"true" single:"true" doc:"local IP address to connect from, or list of addresses of one family, of which each run takes the next"`
+	Resolver string   `yaml:"resolver" address:"true" doc:"name server to resolve with, as IP[:port], tcp://IP[:port] or tls://IP[:port]; default is the system's resolver"`
+	Search   bool     `yaml:"search" doc:"let the system's search domains complete a name that has a dot"`
 }
 
 // router is a validated [Route].
 type router struct {
-	family   uint8       // 4, 6, or 0 for any
-	address  netip.Addr  // invalid: resolve the host
-	source   netip.Addr  // invalid: the system chooses
-	resolver *nameserver // nil: the system's
+	family   uint8          // 4, 6, or 0 for any
+	address  netip.Addr     // invalid: resolve the host
+	sources  []netip.Addr   // none: the system chooses
+	turn     *atomic.Uint32 // of several sources
+	reset    bool           // close connections with an RST
+	resolver *nameserver    // nil: the system's
 	search   bool
 	system   *system // nil: this machine's
 }
@@ -42,13 +45,7 @@ func (r *Route) build() (*router, error) {
 		errs = append(errs, check.OptionErrorf("family", "%q is not any, 4 or 6", r.Family))
 	}
 	out.address = parseOption(&errs, "address", r.Address, out.family)
-	out.source = parseOption(&errs, "source", r.Source, out.family)
-	if out.source.IsValid() && out.address.IsValid() && familyOf(out.source) != familyOf(out.address) {
-		errs = append(errs, check.OptionErrorf("source", "%s and address %s are of different families", out.source, out.address))
-	}
-	if out.source.IsValid() {
-		out.family = familyOf(out.source)
-	}
+	out.takeSources(&errs, r.Source)
 	if r.Resolver != "" {
 		var err error
 		if out.resolver, err = parseServer(r.Resolver); err != nil {
@@ -92,6 +89,7 @@ type journey struct {
 	// the handshake.
 	certAsked, certWanted bool
 	idle                  time.Duration // waited for what is no part of the measurement
+	from                  netip.Addr    // where the run's connections come from, once it has one; invalid: the system chooses
 }
 
 func begin() *journey { return &journey{start: time.Now()} }

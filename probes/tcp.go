@@ -43,6 +43,7 @@ const (
 type tcpOptions struct {
 	Host      string `yaml:"host" address:"true" required:"true" doc:"name or IP address"`
 	Port      int    `yaml:"port" required:"true" doc:"port to connect to"`
+	Close     string `yaml:"close" enum:"normal,reset" doc:"how to end the connection; reset leaves no port in TIME_WAIT, see docs/connections.md"`
 	Route     `yaml:",inline"`
 	TLS       *TLS       `yaml:"tls" doc:"speak TLS; {} does so with the defaults"`
 	Steps     []tcpStep  `yaml:"steps" doc:"dialogue after the connection, step by step"`
@@ -92,7 +93,7 @@ type tcpProbe struct {
 func (o *tcpOptions) Build(setup check.Setup) (check.Plan, error) {
 	errs := o.validate()
 	route, err := o.Route.build()
-	errs = append(errs, err, route.reaches("host", o.Host))
+	errs = append(errs, err, route.reaches("host", o.Host), route.closeBy(o.Close))
 	p := &tcpProbe{
 		host: o.Host, port: strconv.Itoa(o.Port), route: route,
 		steps: o.Steps, banner: setup.Needs("banner"), max: int(o.MaxBanner),
@@ -126,6 +127,9 @@ func (o *tcpOptions) validate() []error {
 			errs = append(errs, check.OptionErrorf(fmt.Sprintf("steps[%d]", i), "a step needs send or expect"))
 		}
 	}
+	if n := len(o.Steps); n > 0 && o.Close == closeReset && o.Steps[n-1].Expect == nil {
+		errs = append(errs, check.OptionErrorf("close", "reset may discard what the last step sends; give that step an expect"))
+	}
 	return errs
 }
 
@@ -145,7 +149,9 @@ func checkHost(host string) error {
 // Observe connects, shakes hands where TLS is wanted, and talks.
 func (p *tcpProbe) Observe(ctx context.Context) check.Observation {
 	j := begin()
-	j.obs.Reproduce = p.reproduce
+	j.from = p.route.from()
+	from := j.from
+	j.obs.Reproduce = func() string { return p.reproduce(from) }
 	if p.tls == nil {
 		j.obs.Facts = make(check.Facts, 4) // the usual room is for a certificate
 	}

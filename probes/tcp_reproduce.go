@@ -7,21 +7,22 @@ import (
 	"strings"
 )
 
-// reproduce returns a shell line that makes the same connection.
-func (p *tcpProbe) reproduce() string {
+// reproduce returns a shell line that makes the same connection, from the
+// same address where the check has one.
+func (p *tcpProbe) reproduce(from netip.Addr) string {
 	host := p.host
 	if p.route.address.IsValid() {
 		host = p.route.address.String()
 	}
 	if p.tls != nil {
-		return p.openssl(host)
+		return p.openssl(host, from)
 	}
 	c := shellLine{"nc", "-vz"}
 	if p.route.family != 0 {
 		c.add("-" + strconv.Itoa(int(p.route.family)))
 	}
-	if p.route.source.IsValid() {
-		c.add("-s", p.route.source.String())
+	if from.IsValid() {
+		c.add("-s", from.String())
 	}
 	c.add(host, p.port)
 	return c.String()
@@ -29,13 +30,13 @@ func (p *tcpProbe) reproduce() string {
 
 // openssl returns the line for TLS, which fails where the probe's judgement of
 // the certificate does.
-func (p *tcpProbe) openssl(host string) string {
+func (p *tcpProbe) openssl(host string, from netip.Addr) string {
 	c := shellLine{"openssl", "s_client"}
 	if p.route.family != 0 {
 		c.add("-" + strconv.Itoa(int(p.route.family)))
 	}
-	if p.route.source.IsValid() {
-		c.add("-bind", net.JoinHostPort(p.route.source.String(), "0"))
+	if from.IsValid() {
+		c.add("-bind", net.JoinHostPort(from.String(), "0"))
 	}
 	c.add("-connect", net.JoinHostPort(host, p.port))
 	name, kind := p.host, "-verify_hostname"

@@ -278,7 +278,7 @@ func TestTCPOptionErrors(t *testing.T) {
 		"a name as address": {good(func(o *tcpOptions) { o.Address = "db" }), "address"},
 		"another family":    {good(func(o *tcpOptions) { o.Family, o.Address = "6", "127.0.0.1" }), "address"},
 		"host of another":   {good(func(o *tcpOptions) { o.Family, o.Host = "6", "127.0.0.1" }), "host"},
-		"source of another": {good(func(o *tcpOptions) { o.Source, o.Address = "::1", "127.0.0.1" }), "source"},
+		"source of another": {good(func(o *tcpOptions) { o.Source, o.Address = []string{"::1"}, "127.0.0.1" }), "source"},
 		"a bad TLS version": {good(func(o *tcpOptions) { o.TLS = &TLS{MinVersion: "3"} }), "tls.min_version"},
 	}
 	for title, tt := range tests {
@@ -322,7 +322,7 @@ func TestTCPTargets(t *testing.T) {
 			t.Errorf("%s: %v, %v", target, err, buildErr)
 			continue
 		}
-		if got := plan.Probe.(*tcpProbe).reproduce(); got != want {
+		if got := reproduceLine(plan); got != want {
 			t.Errorf("%s: %s", target, got)
 		}
 	}
@@ -331,10 +331,10 @@ func TestTCPTargets(t *testing.T) {
 func TestTCPReproduce(t *testing.T) {
 	t.Parallel()
 	for want, o := range map[string]tcpOptions{
-		"nc -vz -4 -s 127.0.0.1 192.0.2.1 22": {Host: "db.test", Port: 22, Route: Route{Source: "127.0.0.1", Address: "192.0.2.1"}},
+		"nc -vz -4 -s 127.0.0.1 192.0.2.1 22": {Host: "db.test", Port: 22, Route: Route{Source: []string{"127.0.0.1"}, Address: "192.0.2.1"}},
 		"nc -vz -6 db.test 22":                {Host: "db.test", Port: 22, Route: Route{Family: "6"}},
 		"openssl s_client -4 -bind 127.0.0.1:0 -connect db.test:443 -servername x.test -min_protocol TLSv1 -max_protocol TLSv1.2 </dev/null": {
-			Host: "db.test", Port: 443, Route: Route{Source: "127.0.0.1"},
+			Host: "db.test", Port: 443, Route: Route{Source: []string{"127.0.0.1"}},
 			TLS: &TLS{ServerName: "x.test", MinVersion: "1.0", MaxVersion: "1.2", Insecure: true},
 		},
 	} {
@@ -344,7 +344,7 @@ func TestTCPReproduce(t *testing.T) {
 			t.Errorf("%s: %v", want, err)
 			continue
 		}
-		if got := plan.Probe.(*tcpProbe).reproduce(); got != want {
+		if got := reproduceLine(plan); got != want {
 			t.Errorf("%s\n%s", got, want)
 		}
 	}
@@ -389,4 +389,10 @@ func FuzzHearing(f *testing.F) {
 			t.Errorf("found %v, error %v", found, err)
 		}
 	})
+}
+
+// reproduceLine is the line of the check's next run.
+func reproduceLine(plan check.Plan) string {
+	p := plan.Probe.(*tcpProbe)
+	return p.reproduce(p.route.from())
 }

@@ -93,10 +93,14 @@ func (m *model) look() {
 }
 
 // refresh orders the rows. The chosen one stays chosen, and where it is on the
-// screen if it can.
+// screen if it can. Whoever is at the top of an order stays there instead, to
+// see what comes up, unless the detail pane is open.
 func (m *model) refresh() {
 	began := time.Now()
 	line := m.position() - m.top
+	if m.order != byFile && !m.detail && m.position() == 0 {
+		m.chosen = nil
+	}
 	m.board.mu.Lock()
 	m.shown = m.board.pick(m.filter, m.order, m.reverse)
 	m.board.mu.Unlock()
@@ -111,6 +115,13 @@ func (m *model) refresh() {
 	}
 	m.keepInView()
 	m.ordered, m.rest = m.options.Now(), thrift*time.Since(began)
+}
+
+// sort orders the rows in another way and goes to the first of them.
+func (m *model) sort(o order, reverse bool) {
+	m.order, m.reverse = o, reverse
+	m.refresh()
+	m.move(-len(m.shown))
 }
 
 // position returns where in the list the chosen row is; -1 when it is not.
@@ -164,11 +175,9 @@ func (m *model) key(msg tea.KeyPressMsg) tea.Cmd {
 	case "ctrl+z":
 		return tea.Suspend
 	case "s":
-		m.order = (m.order + 1) % orders
-		m.refresh()
+		m.sort((m.order+1)%orders, m.reverse)
 	case "r":
-		m.reverse = !m.reverse
-		m.refresh()
+		m.sort(m.order, !m.reverse)
 	case "/":
 		m.typing = true
 	case "enter", "space", "d":

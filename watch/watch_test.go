@@ -235,11 +235,18 @@ func TestTheChosenRowStaysInView(t *testing.T) {
 	chosen("c4978")
 	m.Update(tea.WindowSizeMsg{Width: 40, Height: 60})
 	chosen("c4978")
-	press(m, "s") // it stays chosen when it moves to the top
-	put(t, s, at(1, "c4978", check.Down, time.Millisecond))
+	press(m, "s")
+	chosen("c0000") // another order begins at its top
+	press(m, "down", "down", "down")
+	put(t, s, at(1, "c0003", check.Down, time.Millisecond))
 	m.rest = 0
 	m.Update(tick{})
-	chosen("c4978")
+	chosen("c0003") // which is the first now, and follows
+	press(m, "esc", "home")
+	put(t, s, at(2, "c0003", check.Up, time.Millisecond), at(2, "c0004", check.Down, time.Millisecond))
+	m.rest = 0
+	m.Update(tick{})
+	chosen("c0004") // who is at the top stays at the top
 	press(m, "home", "/c12", "down", "down")
 	chosen("c1202")
 	press(m, "backspace", "backspace", "backspace")
