@@ -11,10 +11,11 @@ const (
 	// idleLimit is longer than servers of note keep a connection (nginx 75 s,
 	// Go and Apache less), so that it is the server that decides.
 	idleLimit = 2 * time.Minute
-	// mostIdle bounds the connections that are kept by the process, together
-	// with a share of the descriptors that it may have.
-	mostIdle  = 64 << 10
-	idleShare = 2
+	// mostIdle bounds the connections that are kept by the process.
+	mostIdle = 64 << 10
+	// idleSpare is how many descriptors they leave to the probes in flight, or
+	// half of all when there are fewer than twice as many.
+	idleSpare = 5000
 )
 
 // idleLinks holds the connections of all checks that are idle now.
@@ -43,7 +44,10 @@ type idlePool struct {
 // newIdlePool makes a pool; most nil bounds it by the process's descriptors.
 func newIdlePool(limit time.Duration, most func() int) *idlePool {
 	if most == nil {
-		most = sync.OnceValue(func() int { return min(mostIdle, descriptorLimit()/idleShare) })
+		most = sync.OnceValue(func() int {
+			limit := descriptorLimit()
+			return min(mostIdle, max(limit/2, limit-idleSpare))
+		})
 	}
 	return &idlePool{limit: limit, most: most}
 }
