@@ -13,5 +13,5 @@ func descriptorLimit() (uint64, bool) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 		return 0, false
 	}
-	return uint64(max(l.Cur, 0)), true
+	return uint64(max(l.Cur, 0)), true //nolint:unconvert // its type differs by system
 }
