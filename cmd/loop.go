@@ -14,7 +14,6 @@ import (
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/config"
-	"github.com/sonde-cli/sonde/internal/heap"
 	"github.com/sonde-cli/sonde/scheduler"
 )
 
@@ -115,14 +114,6 @@ func (a *App) loadLoop(ctx context.Context, f *loopFlags, files []string, module
 		}
 	}
 	return set, nil
-}
-
-// settleHeap fits the garbage collector to what a loop has loaded, unless the
-// user has.
-func (a *App) settleHeap() {
-	if !a.set("GOGC") {
-		heap.Settle()
-	}
 }
 
 // loopFiles returns the files of a loop.

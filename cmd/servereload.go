@@ -102,7 +102,6 @@ func (d *server) apply(set *config.Set) {
 	}
 	d.web.SetChecks(set.Checks)
 	d.loop.Replace(set.Checks)
-	d.app.settleHeap()
 	if d.prober != nil {
 		d.prober.set(set.Modules)
 	}

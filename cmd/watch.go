@@ -83,7 +83,6 @@ func (a *App) watch(ctx context.Context, f *watchFlags, files []string) error {
 	}
 	w.loop = f.loop(f.limits(set.Limits), longestGrace, w, a.warn)
 	w.loop.Replace(set.Checks)
-	a.settleHeap()
 	return a.attend(ctx, w)
 }
 

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/sonde-cli/sonde/config"
-	"github.com/sonde-cli/sonde/internal/heap"
 	"github.com/sonde-cli/sonde/probes"
 	"github.com/sonde-cli/sonde/scheduler"
 )
@@ -142,9 +141,6 @@ func child(ctx context.Context, args []string, w io.Writer) error {
 	}
 	daemon.web.SetChecks(set.Checks)
 	loop.Replace(set.Checks)
-	if os.Getenv("GOGC") == "" { // as sonde serve does
-		heap.Settle()
-	}
 	ended := make(chan error, 1)
 	go func() { ended <- loop.Run(ctx) }()
 	if err := pause(ctx, o.warmup); err != nil {
