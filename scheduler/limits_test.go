@@ -239,3 +239,40 @@ func TestAnOutageDoesNotSpreadInsideAKind(t *testing.T) {
 		}
 	})
 }
+
+// A run that waited for a run's end, and must then wait for its host's rate,
+// wakes the dispatcher, which sleeps until something else is due.
+func TestRateAfterAWaitIsNotLate(t *testing.T) {
+	const gap = 25 * time.Second // between two runs
+	for name, limits := range map[string]Limits{
+		"per host": {PerHost: 1, PerHostRate: 1 / gap.Seconds()},
+		"kind":     {Kinds: map[string]int{"tcp": 1}, PerHostRate: 1 / gap.Seconds()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var checks []*check.Check
+				// Their slots drift against each other, so that they meet.
+				for _, interval := range []time.Duration{90 * time.Second, 100 * time.Second, 110 * time.Second} {
+					checks = append(checks, &check.Check{ID: interval.String(), Kind: "tcp", Host: "one", Interval: interval, Timeout: time.Minute, Probe: takes(20 * time.Second)})
+				}
+				l := startLoop(t, LoopOptions{Limits: limits}, checks...)
+				wait(time.Hour)
+				waited := 0
+				var before time.Time // when the run before began
+				for _, r := range l.end(t) {
+					at := r.Scheduled
+					if ready := before.Add(gap); ready.After(at) {
+						at, waited = ready, waited+1
+					}
+					if late := r.Started.Sub(at); late > 10*time.Millisecond {
+						t.Errorf("%s began %v after it could", r.ID, late)
+					}
+					before = r.Started
+				}
+				if waited < 10 {
+					t.Errorf("%d runs waited, too few to tell", waited)
+				}
+			})
+		})
+	}
+}

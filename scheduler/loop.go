@@ -262,14 +262,16 @@ func (l *Loop) plan(e *entry, now int64) {
 	e.reschedule(now, l.ahead)
 	l.stats.Missed += uint64(e.missed - before)
 	l.enqueue(e.due, e)
-	if e.due < l.wake {
-		l.nudge()
-	}
 }
 
+// enqueue puts the entry on the heap, and wakes the dispatcher where it means
+// to sleep for longer: it may be the end of a run that comes here.
 func (l *Loop) enqueue(at int64, e *entry) {
 	e.place = queued
 	l.due.push(at, e)
+	if at < l.wake {
+		l.nudge()
+	}
 }
 
 // start hands the entry to a worker.
