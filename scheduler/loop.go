@@ -23,6 +23,7 @@ const (
 	heldUp    = int64(time.Second)            // a wake-up that is later than this is a stall
 	overdue   = int64(100 * time.Millisecond) // after a stall, runs that are later than this are missed
 	shares    = 4                             // checks that are down get one of so many places
+	calm      = int64(time.Second)            // after the width was halved, before it changes again
 )
 
 // Limits bound what a Loop has in flight.
@@ -85,6 +86,7 @@ type Loop struct {
 	suspects fifo  // the same, of checks that are down
 	idle     []*worker
 	shrunk   int64 // when the width was last halved
+	grown    int64 // when it last grew
 	stopping bool
 	kinds    map[string]*kind
 	drained  chan struct{} // closed when stopping and nothing is in flight
@@ -354,15 +356,17 @@ func (l *Loop) finish(w *worker, e *entry, verdict check.Verdict, exhausted bool
 }
 
 // adapt follows what the machine can bear: half as many places when it ran out
-// of descriptors, at most once a second, and then slowly more again.
+// of descriptors, at most once a second, and then slowly more again. How fast
+// does not depend on how many runs end.
 func (l *Loop) adapt(now int64, exhausted bool) {
-	if exhausted && now-l.shrunk < int64(time.Second) {
-		return
+	s, most := &l.stats, l.options.Limits.InFlight
+	switch {
+	case now-l.shrunk < calm:
+	case exhausted:
+		s.Width, l.shrunk = narrower(s.Width, s.InFlight), now
+	case s.Width < most && now-l.grown >= int64(growEvery):
+		s.Width, l.grown = wider(s.Width, most), now
 	}
-	if exhausted {
-		l.shrunk = now
-	}
-	l.stats.Width = adapt(l.stats.Width, l.options.Limits.InFlight, l.stats.InFlight, exhausted)
 }
 
 // fill starts what waits for a place, checks that are not down first.
