@@ -191,7 +191,9 @@ func (l *Loop) checkDrained() {
 
 // now reads the timeline: Unix time in nanoseconds by the clock of the start,
 // which is not set any more but passes while the machine is suspended.
-func (l *Loop) now() int64 { return l.epoch + int64(time.Since(l.base)) + l.slept }
+func (l *Loop) now() int64 { return l.at(time.Now()) }
+
+func (l *Loop) at(mono time.Time) int64 { return l.epoch + int64(mono.Sub(l.base)) + l.slept }
 
 func (l *Loop) nudge() {
 	select {
@@ -225,8 +227,11 @@ func (l *Loop) turn() (time.Duration, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.slept = slept
-	now := l.now()
-	l.follow(l.clock.wall().UnixNano()-now, now)
+	wall, mono, ok := l.clock.pair()
+	now := l.at(mono)
+	if ok {
+		l.follow(wall.UnixNano()-now, now)
+	}
 	stalled := l.wake > 0 && now-l.wake > heldUp
 	if stalled {
 		l.stats.Stalls++
