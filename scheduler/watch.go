@@ -81,16 +81,26 @@ type mark struct{ stalled, slept, stepped int64 }
 
 // begin notes that something is in flight and returns a mark for its end.
 func (w *watch) begin() mark {
-	if w.running.Add(1) == 1 {
-		w.mu.Lock()
-		w.last = time.Since(w.base)
-		w.mu.Unlock()
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
+	if n := w.running.Load(); n == 0 || !w.running.CompareAndSwap(n, n+1) {
+		w.first()
 	}
 	return mark{w.stalled.Load(), w.slept.Load(), w.stepped.Load()}
+}
+
+// first notes what may be the first in flight after an idle time, which is no
+// stall: none can look before the last look is set, one that comes second
+// included.
+func (w *watch) first() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running.Add(1) > 1 {
+		return
+	}
+	w.last = time.Since(w.base)
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }
 
 func (w *watch) end() { w.running.Add(-1) }

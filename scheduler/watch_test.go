@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,6 +109,38 @@ func TestAStopBetweenTheClocksDoesNotMoveTheSchedule(t *testing.T) {
 			if l.now() != time.Now().UnixNano() || time.Since(before) != time.Duration(stops)*time.Minute {
 				t.Errorf("the timeline is at %v after %v", time.Unix(0, l.now()).UTC(), time.Since(before))
 			}
+		}
+	})
+}
+
+// The second run after an idle time must not take that for a stall, however
+// close behind the first it begins.
+func TestIdleTimeIsNoStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatch(newFakeClock().clock())
+		wait(time.Hour)
+		w.mu.Lock() // the first is held up before it can set the last look
+		first := make(chan struct{})
+		go func() {
+			defer close(first)
+			w.begin()
+		}()
+		for range 1000 {
+			runtime.Gosched()
+		}
+		if n := w.running.Load(); n != 0 {
+			t.Errorf("%d in flight, and the last look is that of an hour ago", n)
+		}
+		w.mu.Unlock()
+		m := w.begin()
+		if stalled, _, _ := w.since(m); stalled != 0 {
+			t.Errorf("the second was held up for %v", stalled)
+		}
+		<-first
+		w.end()
+		w.end()
+		if n := w.running.Load(); n != 0 {
+			t.Errorf("%d in flight at the end", n)
 		}
 	})
 }
