@@ -13,11 +13,21 @@ const (
 )
 
 // suspended returns how long the machine has been suspended since it booted,
-// and whether the platform can tell.
-func suspended() (time.Duration, bool) {
-	boot, ok1 := clockRead(clockBoottime)
-	mono, ok2 := clockRead(clockMonotonic)
-	return boot - mono, ok1 && ok2
+// and whether it could tell.
+func suspended() (time.Duration, bool) { return bootLessMono(clockRead) }
+
+// bootLessMono compares the two clocks. Were the process stopped between two
+// readings, that would look like a suspended machine.
+func bootLessMono(read func(id uintptr) (time.Duration, bool)) (time.Duration, bool) {
+	for range tries {
+		before, ok1 := read(clockMonotonic)
+		boot, ok2 := read(clockBoottime)
+		after, ok3 := read(clockMonotonic)
+		if ok1 && ok2 && ok3 && after-before < apart {
+			return boot - after, true
+		}
+	}
+	return 0, false
 }
 
 func clockRead(id uintptr) (time.Duration, bool) {

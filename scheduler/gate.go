@@ -3,16 +3,24 @@ package scheduler
 import (
 	"context"
 	"sync"
+	"time"
+)
+
+// How the width grows again after descriptors ran out.
+const (
+	growEvery = 100 * time.Millisecond // between two steps
+	steps     = 64                     // a step is one of so many parts of the width that was asked for
 )
 
 // gate bounds what is in flight. Its width shrinks when the machine runs out
 // of descriptors and grows again slowly.
 type gate struct {
-	mu    sync.Mutex
-	freed *sync.Cond
-	most  int // the width that was asked for
-	width int
-	used  int
+	mu      sync.Mutex
+	freed   *sync.Cond
+	most    int // the width that was asked for
+	width   int
+	changed time.Time // when the width last did
+	used    int
 }
 
 func newGate(width int) *gate {
@@ -41,19 +49,22 @@ func (g *gate) enter(ctx context.Context) bool {
 func (g *gate) leave(exhausted bool) {
 	g.mu.Lock()
 	g.used--
-	g.width = adapt(g.width, g.most, g.used, exhausted)
+	switch now := time.Now(); {
+	case exhausted:
+		g.width, g.changed = narrower(g.width, g.used), now
+	case g.width < g.most && now.Sub(g.changed) >= growEvery:
+		g.width, g.changed = wider(g.width, g.most), now
+	}
 	g.mu.Unlock()
 	g.freed.Broadcast()
 }
 
-// adapt returns the next width: half of what was in use when descriptors ran
-// out, else one more than before, up to the most.
-func adapt(width, most, used int, exhausted bool) int {
-	if exhausted {
-		return max(min(width, used+1)/2, 1)
-	}
-	return min(width+1, most)
-}
+// narrower returns the width after descriptors ran out: half of what was in use,
+// where used are those besides the run that found none.
+func narrower(width, used int) int { return max(min(width, used+1)/2, 1) }
+
+// wider returns the width after one more step towards the most.
+func wider(width, most int) int { return min(width+max(most/steps, 1), most) }
 
 func (g *gate) wakeAll() {
 	g.mu.Lock()

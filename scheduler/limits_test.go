@@ -239,3 +239,101 @@ func TestAnOutageDoesNotSpreadInsideAKind(t *testing.T) {
 		}
 	})
 }
+
+// A run that waited for a run's end, and must then wait for its host's rate,
+// wakes the dispatcher, which sleeps until something else is due.
+func TestRateAfterAWaitIsNotLate(t *testing.T) {
+	const gap = 25 * time.Second // between two runs
+	for name, limits := range map[string]Limits{
+		"per host": {PerHost: 1, PerHostRate: 1 / gap.Seconds()},
+		"kind":     {Kinds: map[string]int{"tcp": 1}, PerHostRate: 1 / gap.Seconds()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var checks []*check.Check
+				// Their slots drift against each other, so that they meet.
+				for _, interval := range []time.Duration{90 * time.Second, 100 * time.Second, 110 * time.Second} {
+					checks = append(checks, &check.Check{ID: interval.String(), Kind: "tcp", Host: "one", Interval: interval, Timeout: time.Minute, Probe: takes(20 * time.Second)})
+				}
+				l := startLoop(t, LoopOptions{Limits: limits}, checks...)
+				wait(time.Hour)
+				waited := 0
+				var before time.Time // when the run before began
+				for _, r := range l.end(t) {
+					at := r.Scheduled
+					if ready := before.Add(gap); ready.After(at) {
+						at, waited = ready, waited+1
+					}
+					if late := r.Started.Sub(at); late > 10*time.Millisecond {
+						t.Errorf("%s began %v after it could", r.ID, late)
+					}
+					before = r.Started
+				}
+				if waited < 10 {
+					t.Errorf("%d runs waited, too few to tell", waited)
+				}
+			})
+		})
+	}
+}
+
+// However many runs end, the places come back with time only.
+func TestPlacesComeBackSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var once sync.Once
+		begin := time.Now()
+		probe := probeFunc(func(context.Context) check.Observation {
+			wait(20 * time.Millisecond)
+			var o check.Observation
+			if time.Since(begin) > 3*time.Second {
+				once.Do(func() { o = failure(check.LocalFD, "too many open files") })
+			}
+			return o
+		})
+		const most = 640 // 10 more at a time
+		l := startLoop(t, LoopOptions{Limits: Limits{InFlight: most}}, many(400, check.Check{ID: "a", Interval: 100 * time.Millisecond, Probe: probe})...)
+		for l.Stats().Width == most && time.Since(begin) < time.Minute {
+			wait(time.Millisecond)
+		}
+		halved, least := time.Now(), l.Stats().Width
+		if least > 100 {
+			t.Fatalf("%d places after descriptors ran out, about 80 were in use", least)
+		}
+		for l.Stats().Width < most && time.Since(halved) < time.Minute {
+			wait(10 * time.Millisecond)
+			// The first step may come when the second is over.
+			since := time.Since(halved) + 10*time.Millisecond
+			bound := least
+			if since >= time.Second {
+				bound += 10 * (1 + int((since-time.Second)/(100*time.Millisecond)))
+			}
+			if w := l.Stats().Width; w > bound {
+				t.Fatalf("%d places %v after there were %d", w, since, least)
+			}
+		}
+		if took := time.Since(halved); took > 15*time.Second {
+			t.Errorf("all places are back after %v", took)
+		}
+		l.end(t)
+	})
+}
+
+func TestGateOpensSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(64)
+		run := func(exhausted bool) {
+			g.enter(t.Context())
+			g.leave(exhausted)
+		}
+		run(true)
+		for tenths := range 70 {
+			for range 100 {
+				run(false)
+			}
+			if want := min(1+tenths, 64); g.width != want {
+				t.Fatalf("%d places after %d tenths of a second, want %d", g.width, tenths, want)
+			}
+			wait(growEvery)
+		}
+	})
+}

@@ -23,6 +23,7 @@ const (
 	heldUp    = int64(time.Second)            // a wake-up that is later than this is a stall
 	overdue   = int64(100 * time.Millisecond) // after a stall, runs that are later than this are missed
 	shares    = 4                             // checks that are down get one of so many places
+	calm      = int64(time.Second)            // after the width was halved, before it changes again
 )
 
 // Limits bound what a Loop has in flight.
@@ -85,6 +86,7 @@ type Loop struct {
 	suspects fifo  // the same, of checks that are down
 	idle     []*worker
 	shrunk   int64 // when the width was last halved
+	grown    int64 // when it last grew
 	stopping bool
 	kinds    map[string]*kind
 	drained  chan struct{} // closed when stopping and nothing is in flight
@@ -189,7 +191,9 @@ func (l *Loop) checkDrained() {
 
 // now reads the timeline: Unix time in nanoseconds by the clock of the start,
 // which is not set any more but passes while the machine is suspended.
-func (l *Loop) now() int64 { return l.epoch + int64(time.Since(l.base)) + l.slept }
+func (l *Loop) now() int64 { return l.at(time.Now()) }
+
+func (l *Loop) at(mono time.Time) int64 { return l.epoch + int64(mono.Sub(l.base)) + l.slept }
 
 func (l *Loop) nudge() {
 	select {
@@ -223,8 +227,11 @@ func (l *Loop) turn() (time.Duration, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.slept = slept
-	now := l.now()
-	l.follow(l.clock.wall().UnixNano()-now, now)
+	wall, mono, ok := l.clock.pair()
+	now := l.at(mono)
+	if ok {
+		l.follow(wall.UnixNano()-now, now)
+	}
 	stalled := l.wake > 0 && now-l.wake > heldUp
 	if stalled {
 		l.stats.Stalls++
@@ -262,14 +269,16 @@ func (l *Loop) plan(e *entry, now int64) {
 	e.reschedule(now, l.ahead)
 	l.stats.Missed += uint64(e.missed - before)
 	l.enqueue(e.due, e)
-	if e.due < l.wake {
-		l.nudge()
-	}
 }
 
+// enqueue puts the entry on the heap, and wakes the dispatcher where it means
+// to sleep for longer: it may be the end of a run that comes here.
 func (l *Loop) enqueue(at int64, e *entry) {
 	e.place = queued
 	l.due.push(at, e)
+	if at < l.wake {
+		l.nudge()
+	}
 }
 
 // start hands the entry to a worker.
@@ -352,15 +361,17 @@ func (l *Loop) finish(w *worker, e *entry, verdict check.Verdict, exhausted bool
 }
 
 // adapt follows what the machine can bear: half as many places when it ran out
-// of descriptors, at most once a second, and then slowly more again.
+// of descriptors, at most once a second, and then slowly more again. How fast
+// does not depend on how many runs end.
 func (l *Loop) adapt(now int64, exhausted bool) {
-	if exhausted && now-l.shrunk < int64(time.Second) {
-		return
+	s, most := &l.stats, l.options.Limits.InFlight
+	switch {
+	case now-l.shrunk < calm:
+	case exhausted:
+		s.Width, l.shrunk = narrower(s.Width, s.InFlight), now
+	case s.Width < most && now-l.grown >= int64(growEvery):
+		s.Width, l.grown = wider(s.Width, most), now
 	}
-	if exhausted {
-		l.shrunk = now
-	}
-	l.stats.Width = adapt(l.stats.Width, l.options.Limits.InFlight, l.stats.InFlight, exhausted)
 }
 
 // fill starts what waits for a place, checks that are not down first.

@@ -12,13 +12,32 @@ const (
 	tolerance = 50 * time.Millisecond  // a beat that is later than this was held up
 	leap      = time.Second            // a jump between two clocks that is larger is no noise
 	wallLeap  = 10 * time.Second       // the same where only the wall clock can tell
+	apart     = 10 * time.Millisecond  // clocks that are read within this are read at once
+	tries     = 3                      // to read them so
 )
 
 // clock is what the watch reads besides time.Now: the parts that tests cannot
 // fake otherwise.
 type clock struct {
-	wall      func() time.Time
+	wall func() time.Time
+	// suspended returns how long the machine has been suspended in all, and
+	// whether that is known: never on some platforms, not each time on others.
 	suspended func() (time.Duration, bool)
+}
+
+// pair reads the wall clock and the monotonic one at once. It reports false
+// when the process was held up between them each time: what lies between such
+// readings says nothing about the clocks.
+func (c *clock) pair() (wall, mono time.Time, ok bool) {
+	for range tries {
+		before := time.Now()
+		wall = c.wall()
+		mono = time.Now()
+		if mono.Sub(before) < apart {
+			return wall, mono, true
+		}
+	}
+	return wall, mono, false
 }
 
 func systemClock() *clock { return &clock{wall: time.Now, suspended: suspended} }
@@ -39,15 +58,22 @@ type watch struct {
 
 	mu        sync.Mutex
 	last      time.Duration // monotonic time of the last look
-	lastSlept time.Duration // reading of clock.suspended then
+	lastSlept time.Duration // last known reading of clock.suspended
+	tells     bool          // there was one
 	drift     time.Duration // wall clock less monotonic then
 }
 
 func newWatch(c *clock) *watch {
 	w := &watch{clock: c, base: time.Now(), wake: make(chan struct{}, 1)}
-	w.lastSlept, _ = c.suspended()
-	w.drift = c.wall().Sub(w.base)
+	w.lastSlept, w.tells = c.suspended()
+	wall, mono, _ := c.pair()
+	w.drift = w.driftAt(wall, mono)
 	return w
+}
+
+// driftAt returns how far the wall clock went ahead of the monotonic one.
+func (w *watch) driftAt(wall, mono time.Time) time.Duration {
+	return wall.Round(0).Sub(w.base.Round(0)) - mono.Sub(w.base)
 }
 
 // mark is a reading of the watch at the beginning of an attempt.
@@ -55,16 +81,26 @@ type mark struct{ stalled, slept, stepped int64 }
 
 // begin notes that something is in flight and returns a mark for its end.
 func (w *watch) begin() mark {
-	if w.running.Add(1) == 1 {
-		w.mu.Lock()
-		w.last = time.Since(w.base)
-		w.mu.Unlock()
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
+	if n := w.running.Load(); n == 0 || !w.running.CompareAndSwap(n, n+1) {
+		w.first()
 	}
 	return mark{w.stalled.Load(), w.slept.Load(), w.stepped.Load()}
+}
+
+// first notes what may be the first in flight after an idle time, which is no
+// stall: none can look before the last look is set, one that comes second
+// included.
+func (w *watch) first() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running.Add(1) > 1 {
+		return
+	}
+	w.last = time.Since(w.base)
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }
 
 func (w *watch) end() { w.running.Add(-1) }
@@ -109,25 +145,32 @@ func (w *watch) look() {
 	if late > tolerance {
 		w.stalled.Add(int64(late))
 	}
-	w.jumps(now)
+	w.jumps()
 }
 
 // jumps notices a suspended machine and a clock that was set. Suspended time
-// shows on the wall clock too and is no step.
-func (w *watch) jumps(now time.Duration) {
-	drift := w.clock.wall().Round(0).Sub(w.base.Round(0)) - now
-	jump := drift - w.drift
+// shows on the wall clock too and is no step. Where the clocks could not be
+// read at once, the next call compares with what was known before.
+func (w *watch) jumps() {
+	wall, mono, ok := w.clock.pair()
 	total, known := w.clock.suspended()
-	slept := total - w.lastSlept
-	if !known && jump > wallLeap {
+	if !ok || w.tells && !known {
+		return
+	}
+	drift := w.driftAt(wall, mono)
+	jump := drift - w.drift
+	var slept time.Duration
+	switch {
+	case w.tells:
+		slept = total - w.lastSlept
+	case jump > wallLeap:
 		slept = jump
 	}
 	if slept > leap {
 		w.slept.Add(int64(slept))
 		jump -= slept
 	}
-	w.lastSlept = total
-	w.drift = drift
+	w.lastSlept, w.tells, w.drift = total, known, drift
 	if jump > leap || jump < -leap {
 		w.stepped.Add(int64(max(jump, -jump)))
 	}
@@ -138,6 +181,6 @@ func (w *watch) jumps(now time.Duration) {
 func (w *watch) sleeps() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.jumps(time.Since(w.base))
+	w.jumps()
 	return time.Duration(w.slept.Load())
 }
