@@ -246,6 +246,8 @@ func (j *journey) handshakeReason(err error, plan *tlsPlan, heard string, took t
 		reason.Message = "the TLS handshake did not finish within " + check.FormatDuration(took)
 	case reason.Code == check.ConnectReset:
 		reason.Message = "TLS handshake: " + reason.Message
+	case reason.Code == check.ConnectUnreachable && isErrno(err):
+		reason.Message = "TLS handshake: " + reason.Message
 	case reason.Code == check.ConnectUnreachable: // none of the known causes
 		reason = check.Reason{Code: check.TLSAlert, Message: "TLS handshake: " + text}
 	}
