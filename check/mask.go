@@ -62,6 +62,7 @@ func spellings(s string) []string {
 	all := []string{
 		s, url.QueryEscape(s), url.PathEscape(s), inner(string(quoted)), inner(strconv.Quote(s)), dotted(s),
 		strings.ReplaceAll(s, "'", `'\''`),
+		strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\t", `\t`, "\r", `\r`).Replace(s), // in $'...'
 		std, strings.TrimRight(std, "="), raw,
 	}
 	return slices.DeleteFunc(all, func(f string) bool { return len(f) < minSecret })

@@ -25,6 +25,7 @@ func TestMask(t *testing.T) {
 		{"too short", []string{"ab", ""}, "ab cab", "ab cab"},
 		{"dots for what is not printable", []string{"a\tb\x01c"}, "got a.b.c", "got ***"},
 		{"quoted for a shell", []string{"it's"}, `curl -H 'X: it'\''s'`, "curl -H 'X: ***'"},
+		{"quoted for a shell with line breaks", []string{"it's\ta \\"}, `curl --data-raw $'a\nit\'s\ta \\\n'`, `curl --data-raw $'a\n***\n'`},
 		{"cut short", []string{"hunter2"}, "you said hunte… and hu…", "you said ***… and hu…"},
 		{"none", nil, "text", "text"},
 	} {

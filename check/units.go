@@ -86,7 +86,7 @@ func ParseDuration(s string) (time.Duration, error) {
 // the unit that fits, days from two days on.
 func FormatDuration(d time.Duration) string {
 	if d < 0 {
-		return "-" + FormatDuration(-d)
+		return "-" + FormatDuration(-max(d, -math.MaxInt64)) // the lowest has no opposite
 	}
 	switch {
 	case d == 0:

@@ -28,6 +28,7 @@ func TestFormatDuration(t *testing.T) {
 		"0s": 0, "7ns": 7, "1.5µs": 1500, "812ms": 812 * time.Millisecond, "31.2ms": 31200 * time.Microsecond,
 		"1.23s": 1234 * time.Millisecond, "90s": 90 * time.Second, "2m": 2 * time.Minute, "90m": 90 * time.Minute,
 		"20d": 20 * 24 * time.Hour, "-5s": -5 * time.Second, "2h": 2 * time.Hour,
+		"106752d": math.MaxInt64, "-106752d": math.MinInt64,
 	} {
 		if got := FormatDuration(d); got != want {
 			t.Errorf("FormatDuration(%d) = %q, want %q", d, got, want)

@@ -56,8 +56,9 @@ func orTimeout(code, timeout check.Code) check.Code {
 }
 
 // cause is as the function cause, and knows in addition that a server which
-// asked for a client certificate and got none refuses with any alert, or by
-// closing the connection at the first read after a TLS 1.3 handshake.
+// asked for a client certificate and got none refuses with any alert: in the
+// handshake, or after that of TLS 1.3 at the first read. A connection that is
+// closed without an alert stays connect.reset.
 func (j *journey) cause(err error, timeout check.Code) check.Reason {
 	reason := cause(err, timeout)
 	if j.certWanted && (reason.Code == check.TLSAlert || reason.Code == check.TLSClientCert) {
@@ -92,6 +93,12 @@ func remoteAlert(err error) string {
 
 // maxQuote is how many characters of what a peer sent a message shows.
 const maxQuote = 80
+
+// isErrno reports whether err is the system's.
+func isErrno(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno)
+}
 
 // isTimeout reports whether a wait ended because of its deadline.
 func isTimeout(err error) bool {

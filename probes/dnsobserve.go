@@ -69,7 +69,10 @@ func (r *dnsRun) run(ctx context.Context) *check.Reason {
 	if r.probe.host != "" {
 		return r.ask(ctx, r.probe.host, r.probe.port, share(ctx, serverTimeout, 1))
 	}
-	config := cmp.Or(r.probe.router.system, machine()).config()
+	config, err := cmp.Or(r.probe.router.system, machine()).config()
+	if err != nil {
+		return unread(err)
+	}
 	var reason *check.Reason
 	var undecided *dnsReply
 	r.control = true

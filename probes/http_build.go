@@ -66,6 +66,11 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 			b.errs = append(b.errs, err)
 		}
 	}
+	for _, text := range []string{o.URL, o.Proxy} {
+		if password := writtenPassword(text); password != "" {
+			b.secrets = append(b.secrets, password)
+		}
+	}
 	if err := errors.Join(b.errs...); err != nil {
 		return check.Plan{}, err
 	}
@@ -135,18 +140,36 @@ func (b *httpBuilder) url() error {
 	if b.options.Connection == "reuse" {
 		b.probe.keeper = new(keeper)
 	}
-	if u.RawQuery != "" {
-		b.parameters(u.Query())
-	}
+	b.parameters(u.RawQuery)
 	b.private = b.user != nil || len(b.secrets) > 0
 	return nil
 }
 
-func (b *httpBuilder) parameters(query url.Values) {
-	for name, values := range query {
-		if sensitiveParameter(name) {
-			b.secrets = append(b.secrets, values...)
+// parameters makes secrets of a query's sensitive values, as they are written,
+// for so they are shown, and as they are meant. A semicolon parts parameters
+// for some servers only.
+func (b *httpBuilder) parameters(query string) {
+	for pair := range strings.SplitSeq(query, "&") {
+		b.parameter(pair)
+		if strings.Contains(pair, ";") {
+			for part := range strings.SplitSeq(pair, ";") {
+				b.parameter(part)
+			}
 		}
+	}
+}
+
+func (b *httpBuilder) parameter(pair string) {
+	name, value, _ := strings.Cut(pair, "=")
+	if plain, err := url.QueryUnescape(name); err == nil {
+		name = plain
+	}
+	if value == "" || !sensitiveParameter(name) {
+		return
+	}
+	b.secrets = append(b.secrets, value)
+	if plain, err := url.QueryUnescape(value); err == nil && plain != value {
+		b.secrets = append(b.secrets, plain)
 	}
 }
 

@@ -16,11 +16,12 @@ import (
 
 // httpRun is one Observe call of an http check.
 type httpRun struct {
-	p    *httpProbe
-	j    *journey
-	sent httpMessage
-	via  *url.URL // the proxy of the current hop, nil for none
-	seen []string // the hops that redirected: method and URL
+	p      *httpProbe
+	j      *journey
+	sent   httpMessage
+	via    *url.URL // the proxy of the current hop, nil for none
+	seen   []string // the hops that redirected: method and URL
+	secure bool     // what is exchanged goes over TLS
 }
 
 // httpRequest is what one hop asks for.
@@ -149,6 +150,7 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 		}
 	}()
 	r.setLink(l)
+	r.secure = l.secure != nil
 	if reason := r.resume(l); reason != nil {
 		return nil, reason
 	}
@@ -214,10 +216,10 @@ func (r *httpRun) broken(err error, timeout check.Code, message string) *check.R
 		return &check.Reason{Code: he.code, Message: he.message}
 	}
 	reason := r.j.cause(err, timeout)
-	switch reason.Code {
-	case timeout:
+	switch {
+	case reason.Code == timeout:
 		reason.Message = message
-	case check.ConnectUnreachable: // no known cause, and the connection is there
+	case reason.Code == check.ConnectUnreachable && r.secure && !isErrno(err): // what is left is a defect of the TLS
 		reason.Code = check.TLSAlert
 	}
 	return &reason
@@ -260,6 +262,7 @@ func setText(obs *check.Observation, fact, value string) {
 // if it is https.
 func (r *httpRun) open(ctx context.Context, u *url.URL) (*link, *check.Reason) {
 	path := r.p.path(u)
+	r.secure = false // a proxy's tunnel is not
 	conn, reason := r.connect(ctx, u, path)
 	if reason != nil {
 		return nil, reason

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -125,6 +126,47 @@ func TestPromise5HTTPSecrets(t *testing.T) {
 		}
 		if result.Reproduce == "" || !strings.Contains(result.Reproduce, check.Masked) {
 			t.Errorf("%s: reproduce %s", name, result.Reproduce)
+		}
+	}
+}
+
+// TestPromise5StrangeSpellings has secrets that are escaped otherwise than Go
+// would.
+func TestPromise5StrangeSpellings(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ url, proxy, shown string }{
+		{"http://a.test/?token=first%2bsecond", "", "first%2bsecond first+second first%2Bsecond"},
+		{"http://a.test/?token=fir%73t;second", "", "fir%73t;second first;second"},
+		{"http://a.test/?x=1;token=first%2bsecond", "", "first%2bsecond first+second"},
+		{"http://a.test/?api%5fkey=first+second", "", "first+second"},
+		{"http://a.test/?token=%zzfirst&x=1", "", "%zzfirst"},
+		{"http://a.test/?%zz=1&token=first", "", "first"},
+		{"http://a.test/?token=a b", "", "a%20b"},
+		{"http://me:first%2bsecond@a.test/", "", "first%2bsecond first+second"},
+		{"http://a.test/", "http://me:first%2bsecond@proxy.test:3128", "first%2bsecond first+second"},
+		{"http://a.test/", "me:fir%73t@proxy.test:3128", "fir%73t first"},
+	} {
+		plan := buildHTTP(t, c.url, func(o *httpOptions) { o.Proxy = c.proxy })
+		mask := check.NewMask(plan.Secrets...)
+		for form := range strings.SplitSeq(c.shown, " ") {
+			if got := mask.String("<" + form + ">"); got != "<***>" {
+				t.Errorf("%s through %q: %s is shown as %s", c.url, c.proxy, form, got)
+			}
+		}
+		if got := mask.String(plan.Probe.(*httpProbe).reproduce(0, netip.Addr{})); strings.Contains(got, "first") || strings.Contains(got, "fir%73t") {
+			t.Errorf("%s through %q: %s", c.url, c.proxy, got)
+		}
+	}
+}
+
+func TestWrittenPassword(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"http://me:p%40w@a.test/x@y": "p%40w", "me:a:b@a.test": "a:b", "http://a@b:c@d.test?e:f@g": "c",
+		"http://me@a.test": "", "http://a.test:80/x:y@z": "", "": "", "env": "",
+	} {
+		if got := writtenPassword(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 }

@@ -61,6 +61,18 @@ func escapeQuery(query string) string {
 	return b.String()
 }
 
+// writtenPassword returns a URL's password as it is written, with its escapes,
+// of which there are several for one character.
+func writtenPassword(text string) string {
+	if _, rest, ok := strings.Cut(text, "://"); ok {
+		text = rest
+	}
+	authority := text[:strings.IndexAny(text+"/", "/?#")]
+	user := authority[:max(0, strings.LastIndexByte(authority, '@'))]
+	_, password, _ := strings.Cut(user, ":")
+	return password
+}
+
 // badURL words an error of net/url without the URL, which may hold a password.
 func badURL(err error) error {
 	var ue *url.Error

@@ -88,6 +88,7 @@ type journey struct {
 	// certWanted that it got none. TLS 1.3 lets it refuse what it got only after
 	// the handshake.
 	certAsked, certWanted bool
+	refusing              bool          // refusal reads
 	idle                  time.Duration // waited for what is no part of the measurement
 	from                  netip.Addr    // where the run's connections come from, once it has one; invalid: the system chooses
 }

@@ -3,12 +3,16 @@ package probes
 import (
 	"bufio"
 	"bytes"
+	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sonde-cli/sonde/check"
 )
 
 // system is where the machine's own name resolution is configured:
@@ -17,17 +21,16 @@ import (
 // safe for concurrent use.
 type system struct {
 	confPath, hostsPath string
+	read                func(path string) ([]byte, error)
 
-	mu         sync.Mutex
-	confStamp  stamp
-	conf       *resolvConf
-	hostsStamp stamp
-	hosts      map[string][]netip.Addr
+	mu    sync.Mutex
+	conf  followed[*resolvConf]
+	hosts followed[map[string][]netip.Addr]
 }
 
 // machine returns the system of this machine, shared by all probes.
 var machine = sync.OnceValue(func() *system {
-	return &system{confPath: "/etc/resolv.conf", hostsPath: "/etc/hosts"}
+	return &system{confPath: "/etc/resolv.conf", hostsPath: "/etc/hosts", read: os.ReadFile}
 })
 
 // stamp tells two versions of a file apart.
@@ -53,28 +56,58 @@ type resolvConf struct {
 	timeout time.Duration // of one server
 }
 
-// config returns the parsed resolv.conf. A file that is missing or unreadable
-// is an empty one, as resolv.conf(5) says.
-func (s *system) config() *resolvConf {
+// config returns the parsed resolv.conf. A file that is missing or may not be
+// read is an empty one, as resolv.conf(5) says. The error is as of current.
+func (s *system) config() (*resolvConf, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := stampOf(s.confPath); s.conf == nil || now != s.confStamp {
-		text, _ := os.ReadFile(s.confPath) // unreadable means the defaults
-		s.conf, s.confStamp = parseResolvConf(text), now
-	}
-	return s.conf
+	return s.conf.current(s.confPath, s.read, parseResolvConf)
 }
 
 // lookup returns the addresses that the hosts file has for the name, which is
-// lower case and without a final dot.
-func (s *system) lookup(name string) []netip.Addr {
+// lower case and without a final dot. The error is as of current.
+func (s *system) lookup(name string) ([]netip.Addr, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := stampOf(s.hostsPath); s.hosts == nil || now != s.hostsStamp {
-		text, _ := os.ReadFile(s.hostsPath) // unreadable means empty
-		s.hosts, s.hostsStamp = parseHosts(text), now
+	hosts, err := s.hosts.current(s.hostsPath, s.read, parseHosts)
+	return hosts[name], err
+}
+
+// followed is what a file said when it was last read.
+type followed[T any] struct {
+	stamp stamp
+	known bool
+	value T
+}
+
+// current returns what the file says, and reads it again when it has changed.
+// An error that may pass (out of descriptors) is not taken for an empty file:
+// what was known before counts until a read succeeds. The error is that of a
+// read that this machine has no means for when nothing was known before.
+func (f *followed[T]) current(path string, read func(string) ([]byte, error), parse func([]byte) T) (T, error) {
+	now := stampOf(path)
+	if f.known && now == f.stamp {
+		return f.value, nil
 	}
-	return s.hosts[name]
+	text, err := read(path)
+	switch {
+	case err == nil:
+		*f = followed[T]{now, true, parse(text)}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		*f = followed[T]{now, true, parse(nil)}
+	case f.known:
+	case exhausted(err):
+		return f.value, err
+	default:
+		return parse(nil), nil
+	}
+	return f.value, nil
+}
+
+// exhausted reports whether this machine has run out of what a call needs.
+func exhausted(err error) bool {
+	code := cause(err, "").Code
+	return code == check.LocalFD || code == check.LocalOverload
 }
 
 // Limits of resolv.conf: glibc's MAXNS, the count of its search domains, and

@@ -106,14 +106,17 @@ type lookup struct {
 func (l *lookup) host(ctx context.Context, name string) (addrs []netip.Addr, found string, reason *check.Reason) {
 	own := l.route.resolver
 	if own == nil {
-		if addrs := l.local(name); len(addrs) > 0 {
-			return addrs, name, nil
+		if addrs, err := l.local(name); err != nil || len(addrs) > 0 {
+			return addrs, name, unread(err)
 		}
 		if !hasResolvConf {
 			return l.library(ctx, name)
 		}
 	}
-	config := l.system.config()
+	config, err := l.system.config()
+	if err != nil {
+		return nil, name, unread(err)
+	}
 	names := []string{dns.Fqdn(name)}
 	if own == nil || l.route.search {
 		names = config.names(name, l.route.search)
@@ -138,17 +141,29 @@ func (l *lookup) host(ctx context.Context, name string) (addrs []netip.Addr, fou
 // local returns the addresses of the wanted family that this machine knows by
 // itself: from the hosts file, or because the name means the machine (RFC 6761
 // section 6.3).
-func (l *lookup) local(name string) []netip.Addr {
+func (l *lookup) local(name string) ([]netip.Addr, error) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	if addrs, reason := only(l.route.family, l.system.lookup(name), name); reason == nil && len(addrs) > 0 {
-		return addrs
+	fixed, err := l.system.lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	if addrs, reason := only(l.route.family, fixed, name); reason == nil && len(addrs) > 0 {
+		return addrs, nil
 	}
 	if name != "localhost" && !strings.HasSuffix(name, ".localhost") {
-		return nil
+		return nil, nil
 	}
 	loopback := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	addrs, _ := only(l.route.family, loopback, name) // there is one of each family
-	return addrs
+	return addrs, nil
+}
+
+// unread words why the system's files were not read, nil when they were.
+func unread(err error) *check.Reason {
+	if err == nil {
+		return nil
+	}
+	return &check.Reason{Code: cause(err, check.LocalResolver).Code, Message: err.Error()}
 }
 
 // library resolves with the operating system's own functions, where there is

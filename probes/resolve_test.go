@@ -44,7 +44,7 @@ func zone(t *testing.T, records ...string) *testnet.Zone {
 func testSystem(t *testing.T, conf, hosts string) *system {
 	t.Helper()
 	dir := t.TempDir()
-	s := &system{confPath: filepath.Join(dir, "resolv.conf"), hostsPath: filepath.Join(dir, "hosts")}
+	s := &system{confPath: filepath.Join(dir, "resolv.conf"), hostsPath: filepath.Join(dir, "hosts"), read: os.ReadFile}
 	write(t, s.confPath, conf)
 	write(t, s.hostsPath, hosts)
 	return s
@@ -335,20 +335,29 @@ func TestResolveWithoutEDNS(t *testing.T) {
 	}
 }
 
+func firstServer(t *testing.T, s *system) string {
+	t.Helper()
+	config, err := s.config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config.servers[0].Addr().String()
+}
+
 func TestSystemFollowsItsFiles(t *testing.T) {
 	s := testSystem(t, "nameserver 192.0.2.1\n", "192.0.2.1 a\n")
-	if got := s.config().servers[0].Addr().String(); got != "192.0.2.1" {
+	if got := firstServer(t, s); got != "192.0.2.1" {
 		t.Errorf("server %s", got)
 	}
-	if got := s.lookup("a"); len(got) != 1 {
+	if got, err := s.lookup("a"); err != nil || len(got) != 1 {
 		t.Errorf("hosts %v", got)
 	}
 	write(t, s.confPath, "nameserver 192.0.2.200\n")
 	write(t, s.hostsPath, "192.0.2.1 a\n192.0.2.2 a\n")
-	if got := s.config().servers[0].Addr().String(); got != "192.0.2.200" {
+	if got := firstServer(t, s); got != "192.0.2.200" {
 		t.Errorf("server %s after the change", got)
 	}
-	if got := s.lookup("a"); len(got) != 2 {
+	if got, err := s.lookup("a"); err != nil || len(got) != 2 {
 		t.Errorf("hosts %v after the change", got)
 	}
 }

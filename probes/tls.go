@@ -200,20 +200,29 @@ func (j *journey) tlsConfig(conn net.Conn, plan *tlsPlan, name string, protocols
 		},
 	}
 	if plan.cert != nil {
-		config.ClientSessionCache = ticketWatch{conn}
+		config.ClientSessionCache = ticketWatch{j, conn}
 	}
 	return config
 }
 
 // ticketWatch ends the wait of refusal when a session ticket comes: a server
-// sends one only to a client that it has accepted. No session is resumed.
-type ticketWatch struct{ conn net.Conn }
+// sends one only to a client that it has accepted. No session is resumed. A
+// ticket that comes at any other time, in the handshake of TLS 1.2 or before an
+// answer, changes nothing.
+type ticketWatch struct {
+	j    *journey
+	conn net.Conn
+}
 
 // Get finds nothing.
 func (ticketWatch) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
 
 // Put is called inside a read of the connection.
-func (w ticketWatch) Put(string, *tls.ClientSessionState) { _ = w.conn.SetReadDeadline(past) }
+func (w ticketWatch) Put(string, *tls.ClientSessionState) {
+	if w.j.refusing {
+		_ = w.conn.SetReadDeadline(past)
+	}
+}
 
 // handshakeReason tells why a handshake failed after the peer had sent heard.
 func (j *journey) handshakeReason(err error, plan *tlsPlan, heard string, took time.Duration) check.Reason {
@@ -236,6 +245,8 @@ func (j *journey) handshakeReason(err error, plan *tlsPlan, heard string, took t
 	case reason.Code == check.TLSHandshakeTimeout:
 		reason.Message = "the TLS handshake did not finish within " + check.FormatDuration(took)
 	case reason.Code == check.ConnectReset:
+		reason.Message = "TLS handshake: " + reason.Message
+	case reason.Code == check.ConnectUnreachable && isErrno(err):
 		reason.Message = "TLS handshake: " + reason.Message
 	case reason.Code == check.ConnectUnreachable: // none of the known causes
 		reason = check.Reason{Code: check.TLSAlert, Message: "TLS handshake: " + text}
@@ -297,6 +308,8 @@ func (j *journey) refusal(conn *tls.Conn) *check.Reason {
 	took, _ := j.obs.Phases.Get(check.PhaseTLS)
 	conn.SetReadDeadline(start.Add(3*took + stagger))
 	defer conn.SetReadDeadline(time.Time{})
+	j.refusing = true
+	defer func() { j.refusing = false }()
 	var one [1]byte
 	if _, err := conn.Read(one[:]); err != nil && !errors.Is(err, io.EOF) {
 		if reason := j.cause(err, ""); reason.Code != "" {

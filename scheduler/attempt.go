@@ -143,7 +143,7 @@ func (m *meter) excuse(c *check.Check, r *check.Result, timeout, took time.Durat
 // bring about. A refused connection is refused however busy we are.
 func timely(code check.Code) bool {
 	s := string(code)
-	return strings.HasSuffix(s, "timeout") || code == check.ICMPLoss ||
+	return strings.HasSuffix(s, "timeout") || code == check.ICMPLoss || s == "expect.dialogue" || s == "expect.banner" ||
 		strings.HasPrefix(s, "expect.latency") || strings.HasPrefix(s, "expect.phase.") || strings.HasPrefix(s, "expect.rtt.")
 }
 
