@@ -81,6 +81,44 @@ func TestC14SecretsStayWithTheOrigin(t *testing.T) {
 	}
 }
 
+// C14: a body goes to no foreign origin; what would take it there is final.
+func TestC14BodyStaysWithTheOrigin(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 8)
+	far := httpSite(t, nil, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Method }))
+	mux := http.NewServeMux()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		mux.Handle(fmt.Sprintf("/%d", status), http.RedirectHandler(far+"/x", status))
+	}
+	mux.Handle("/near", http.RedirectHandler("/307", http.StatusTemporaryRedirect))
+	site := httpSite(t, nil, mux)
+	for _, c := range []struct {
+		path, method, body string
+		status, redirects  int
+		sent               string
+	}{
+		{"/307", "POST", "s3cret", 307, 0, ""},
+		{"/308", "PUT", "s3cret", 308, 0, ""},
+		{"/302", "PUT", "s3cret", 302, 0, ""},
+		{"/near", "POST", "s3cret", 307, 1, ""},
+		{"/302", "POST", "s3cret", 200, 1, "GET"},
+		{"/303", "POST", "s3cret", 200, 1, "GET"},
+		{"/307", "GET", "", 200, 1, "GET"},
+		{"/308", "POST", "", 200, 1, "POST"},
+	} {
+		o := observeHTTP(t, site+c.path, patience, func(o *httpOptions) { o.Method, o.Body = c.method, c.body })
+		wantFacts(t, o, check.Facts{"status": c.status, "redirects": c.redirects})
+		sent := ""
+		if len(asked) > 0 {
+			sent = <-asked
+		}
+		why, told := o.Because["status"]
+		if sent != c.sent || told != (c.status != 200) || told && !strings.Contains(why.Message, "leads to another origin, "+far+", and the request's body") {
+			t.Errorf("%s %s: the far origin got %q, want %q; because %+v", c.method, c.path, sent, c.sent, why)
+		}
+	}
+}
+
 func TestRedirectMethods(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
