@@ -19,8 +19,9 @@ type httpRun struct {
 	p    *httpProbe
 	j    *journey
 	sent httpMessage
-	via  *url.URL // the proxy of the current hop, nil for none
-	seen []string // the hops that redirected: method and URL
+	via  *url.URL  // the proxy of the current hop, nil for none
+	seen []string  // the hops that redirected: method and URL
+	past lifetimes // the shortest of those hops' certificates
 }
 
 // httpRequest is what one hop asks for.
@@ -88,7 +89,9 @@ func (p *httpProbe) room() int {
 	}
 }
 
-// follow makes exchanges until one is final.
+// follow makes exchanges until one is final. The facts of TLS are of the last hop
+// that had it, also when a redirect leads from https to http; how long certificates
+// last is the shortest of all hops, for whichever expires first ends them all.
 func (r *httpRun) follow(ctx context.Context) *check.Reason {
 	request := &httpRequest{url: r.p.start, method: r.p.method, body: r.p.body}
 	for request != nil {
@@ -96,6 +99,9 @@ func (r *httpRun) follow(ctx context.Context) *check.Reason {
 		r.setHops(request)
 		if reason != nil {
 			return reason
+		}
+		if next != nil {
+			r.past = lifetimesOf(&r.j.obs)
 		}
 		request = next
 	}
@@ -287,6 +293,7 @@ func (r *httpRun) speak(ctx context.Context, l *link, u *url.URL, path *httpPath
 		return nil
 	}
 	secure, reason := r.j.handshake(ctx, l.conn, path.tls, hostName(u), r.p.protocols())
+	r.past.bound(&r.j.obs)
 	if reason != nil {
 		return reason
 	}

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -146,6 +148,51 @@ func TestRedirectMethods(t *testing.T) {
 		method, body, h, _ := echo(t, o)
 		if method != c.want || body != c.body || (h["Content-Type"] != nil) != (c.body != "") {
 			t.Errorf("%d %s: %s with %q and %v", c.status, c.method, method, body, h)
+		}
+	}
+}
+
+func TestB8ShortestLifetimeOfAllHops(t *testing.T) {
+	t.Parallel()
+	const days = 24 * time.Hour
+	site := func(left time.Duration, handler http.Handler) string {
+		return httpSite(t, serverConfig(t, testnet.CertOptions{Names: []string{"127.0.0.1"}, NotAfter: time.Now().Add(left)}), handler)
+	}
+	to := func(url string) http.Handler { return http.RedirectHandler(url+"/", http.StatusFound) }
+	plain := httpSite(t, nil, testnet.Site())
+	for name, c := range map[string]struct {
+		url  string
+		want time.Duration
+	}{
+		"first":         {site(5*days, to(site(50*days, testnet.Site()))), 5 * days},
+		"last":          {site(50*days, to(site(5*days, testnet.Site()))), 5 * days},
+		"middle":        {site(50*days, to(site(5*days, to(site(20*days, testnet.Site()))))), 5 * days},
+		"plain at last": {site(50*days, to(site(70*days, to(plain)))), 50 * days},
+		"plain first":   {httpSite(t, nil, to(site(5*days, testnet.Site()))), 5 * days},
+	} {
+		o := observeHTTP(t, c.url, patience, func(o *httpOptions) { o.TLS.CA = caFile(t) })
+		wantFacts(t, o, check.Facts{"status": 200, "cert.trusted": true})
+		wantLifetime(t, name, o, c.want)
+	}
+	// Each run is for itself, also where a connection is kept.
+	var runs atomic.Int32
+	soon := site(5*days, testnet.Site())
+	probe := reusing(t, site(50*days, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if runs.Add(1) == 2 {
+			http.Redirect(w, r, soon+"/", http.StatusFound)
+		}
+	})), nil)
+	for i, want := range []time.Duration{50 * days, 5 * days, 50 * days} {
+		wantLifetime(t, fmt.Sprint("run ", i), once(t, probe), want)
+	}
+}
+
+// wantLifetime wants both lifetimes to be about so long.
+func wantLifetime(t *testing.T, name string, o check.Observation, want time.Duration) {
+	t.Helper()
+	for _, fact := range []string{leafLifetime, chainLifetime} {
+		if d, _ := o.Facts[fact].(time.Duration); d > want || d < want-time.Hour {
+			t.Errorf("%s: %s %v, want %v; failure %v", name, fact, d, want, o.Failure)
 		}
 	}
 }
