@@ -292,12 +292,13 @@ func (r *httpRun) speak(ctx context.Context, l *link, u *url.URL, path *httpPath
 		}
 		return nil
 	}
-	secure, reason := r.j.handshake(ctx, l.conn, path.tls, hostName(u), r.p.protocols())
+	watch := &cutWatch{Conn: l.conn}
+	secure, reason := r.j.handshake(ctx, watch, path.tls, hostName(u), r.p.protocols())
 	r.past.bound(&r.j.obs)
 	if reason != nil {
 		return reason
 	}
-	l.conn, l.secure = secure, secure
+	l.conn, l.secure, watch.on = secure, secure, true
 	if reason := r.trusts(); reason != nil {
 		return reason
 	}
