@@ -105,9 +105,10 @@ func (c *chunkedReader) Read(p []byte) (int, error) {
 }
 
 // complete reports whether the body was read to its end. A decoder may have had
-// enough before the last chunk, which is read now if it is there.
+// enough before the last chunk, which is read now if it is there: what is unread
+// then ends in an empty line, so that reading it never waits for the peer.
 func (c *chunkedReader) complete() bool {
-	if !c.done && c.left == 0 && c.h.r < c.h.w {
+	if !c.done && c.left == 0 && bytes.HasSuffix(c.h.buf[c.h.r:c.h.w], []byte("\r\n\r\n")) {
 		_, _ = c.Read(nil) // an error leaves it undone
 	}
 	return c.done

@@ -3,6 +3,7 @@ package probes
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -83,9 +84,9 @@ func (r *httpRun) keeps(u *url.URL) bool { return r.p.keeper != nil && u == r.p.
 
 // keep leaves the connection to the check's next run, if nothing speaks
 // against it: the response came to its end, nothing came behind it, and both
-// sides are willing.
-func (r *httpRun) keep(ctx context.Context, l *link, request *httpRequest, spent bool) bool {
-	if !r.keeps(request.url) || !spent || ctx.Err() != nil || r.j.obs.Facts["truncated"] == true || !l.bound.detach() {
+// sides are willing. Only a connection that may be kept is looked at for that.
+func (r *httpRun) keep(ctx context.Context, l *link, request *httpRequest, head *httpHead, body io.Reader) bool {
+	if !r.keeps(request.url) || ctx.Err() != nil || r.j.obs.Facts["truncated"] == true || !l.wire.spent(head, body) || !l.bound.detach() {
 		return false
 	}
 	if h1, ok := l.wire.(*http1); ok {

@@ -3,6 +3,7 @@ package probes
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -218,6 +219,48 @@ func TestA9C17NotKept(t *testing.T) {
 			wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "reconnected": false})
 			if n := len(asked); n != 2 && name != "redirect" || n > 3 {
 				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+// TestNoWaitBehindTheBody wants the result as soon as the decoder has the body,
+// whether or not the connection can be kept then.
+func TestNoWaitBehindTheBody(t *testing.T) {
+	t.Parallel()
+	packed := squeeze(t, "deflate", "hello")
+	chunk := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(packed), packed)
+	large := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n01234567890123456789\r\n"
+	for name, c := range map[string]struct {
+		raw   string
+		reuse string // what a second run finds
+	}{
+		"whole":           {chunk + "0\r\n\r\n", "reused"},
+		"trailer":         {chunk + "0\r\nA: b\r\n\r\n", "reused"},
+		"no last chunk":   {chunk, "fresh"},
+		"part of it":      {chunk + "0", "fresh"},
+		"no end of it":    {chunk + "0\r\n", "fresh"},
+		"no end, trailer": {chunk + "0\r\nA: b\r\n", "fresh"},
+		"bytes behind":    {chunk + "0\r\n\r\nx\r\n\r\n", "fresh"},
+		"truncated":       {large + "0", "fresh"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			site, _ := requests(t, func(int, int) string { return c.raw })
+			for _, connection := range []string{"fresh", "reuse"} {
+				probe := reusing(t, site, func(o *httpOptions) { o.Connection, o.MaxBody = connection, 10 })
+				want := "fresh"
+				for range 2 {
+					ctx := timeout(t, patience)
+					o := probe.Observe(ctx)
+					if ctx.Err() != nil || !o.Failure.IsZero() {
+						t.Errorf("%s: %v after %v", connection, o.Failure, o.Latency)
+					}
+					wantFacts(t, o, check.Facts{"connection": want, "truncated": name == "truncated"})
+					if connection == "reuse" {
+						want = c.reuse
+					}
+				}
 			}
 		})
 	}

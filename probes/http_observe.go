@@ -186,7 +186,7 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 	if reason := r.readBody(head, body); reason != nil {
 		return nil, reason
 	}
-	kept = r.keep(ctx, l, request, l.wire.spent(head, body))
+	kept = r.keep(ctx, l, request, head, body)
 	return nil, nil
 }
 
