@@ -43,18 +43,40 @@ func (r *httpRun) take(ctx context.Context, request *httpRequest) *link {
 	if l == nil {
 		return nil
 	}
-	if h2, ok := l.wire.(*http2Conn); ok {
-		h2.next()
-	} else if stale(l.bound.Conn) {
-		l.close()
-		r.j.obs.Set("reconnected", true)
-		return nil
-	} else {
-		l.wire = newHTTP1(l.conn, true)
+	h2, ok := l.wire.(*http2Conn)
+	if !ok && stale(l.bound.Conn) {
+		return r.drop(l)
 	}
 	l.bound.attach(ctx)
+	switch {
+	case ok:
+		h2.next()
+	case l.secure != nil && unasked(l.secure):
+		return r.drop(l)
+	default:
+		l.wire = newHTTP1(l.conn, true)
+	}
 	l.reused, r.via = true, l.via
 	return l
+}
+
+// drop closes a kept connection that turned out to be of no use.
+func (r *httpRun) drop(l *link) *link {
+	l.close()
+	r.j.obs.Set("reconnected", true)
+	return nil
+}
+
+// unasked reports whether something has come over TLS that was read from the
+// connection below already, with the response before, and so does not show there.
+// It would pass for the answer to the next request. It does not wait.
+func unasked(secure *tls.Conn) bool {
+	if secure.SetReadDeadline(past) != nil {
+		return true
+	}
+	var one [1]byte
+	_, err := secure.Read(one[:])
+	return !isTimeout(err) || secure.SetReadDeadline(time.Time{}) != nil
 }
 
 // resume records of a connection that is used again what is true of it now: a

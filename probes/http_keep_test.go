@@ -3,6 +3,7 @@ package probes
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -264,6 +265,79 @@ func TestNoWaitBehindTheBody(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBytesBehindOverTLS sends more than the response, in TLS records that come
+// with it or later. None of it is the answer to the next request.
+func TestBytesBehindOverTLS(t *testing.T) {
+	t.Parallel()
+	const forged = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+	for _, behind := range []string{"", "x", forged} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			cfg := serverConfig(t, testnet.CertOptions{Names: []string{"127.0.0.1"}})
+			cfg.MaxVersion = version
+			answered := make(chan struct{}, 8)
+			host, port := gathered(t, cfg, func(conn net.Conn, send func()) {
+				in := bufio.NewReader(conn)
+				for {
+					if _, err := http.ReadRequest(in); err != nil {
+						return
+					}
+					_, _ = io.WriteString(conn, hello)
+					if behind != "" {
+						_, _ = io.WriteString(conn, behind) // a record of its own
+					}
+					send()
+					answered <- struct{}{}
+				}
+			})
+			probe := reusing(t, "https://"+net.JoinHostPort(host, port), func(o *httpOptions) { o.Version = "1.1" })
+			wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "size": 5})
+			<-answered
+			for range 2 {
+				o := once(t, probe)
+				want := "reused"
+				if behind != "" {
+					want = "fresh"
+				}
+				wantFacts(t, o, check.Facts{"connection": want, "size": 5, "reconnected": behind != ""})
+				<-answered
+			}
+		}
+	}
+}
+
+// gathered serves TLS. What the handler writes goes out in one piece when it
+// calls send, so that the client reads all of it at once.
+func gathered(t *testing.T, cfg *tls.Config, handler func(conn net.Conn, send func())) (host, port string) {
+	t.Helper()
+	return listen(t, func(conn net.Conn) {
+		out := &gatherer{Conn: conn}
+		secure := tls.Server(out, cfg)
+		if secure.Handshake() != nil {
+			return
+		}
+		out.hold = true
+		handler(secure, func() {
+			_, _ = conn.Write(out.held)
+			out.held = nil
+		})
+	})
+}
+
+// gatherer is a connection that can hold back what is written.
+type gatherer struct {
+	net.Conn
+	hold bool
+	held []byte
+}
+
+func (g *gatherer) Write(b []byte) (int, error) {
+	if g.hold {
+		g.held = append(g.held, b...)
+		return len(b), nil
+	}
+	return g.Conn.Write(b)
 }
 
 func TestNotKeptAfterTimeoutAndCancel(t *testing.T) {
