@@ -111,6 +111,9 @@ func (c *comparison) eval(seen []sight) *fault { return c.judge(seen[c.path.inde
 // judge returns nil when the comparison holds for what was seen.
 func (c *comparison) judge(s sight) *fault {
 	if c.op == isNil {
+		if c.path.unknown(s) {
+			return c.path.absent(s)
+		}
 		if (s.value == nil) != c.negate {
 			return nil
 		}

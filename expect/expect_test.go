@@ -164,7 +164,23 @@ func TestAbsentFact(t *testing.T) {
 		{"status != nil", false, "status"},
 		{"json.ok", false, "json"},
 		{"!json.ok", false, "json"},
-		{"json.a.b == nil", true, ""},
+		{"json == nil", true, ""},
+		{"nil == json", true, ""},
+		{"(json == nil) == true", true, ""},
+		{"json == nil ? true : false", true, ""},
+		{"json != nil", false, "json"},
+		{"json.a.b == nil", false, "json"},
+		{"nil == json.a", false, "json"},
+		{"json?.a == nil", false, "json"},
+		{"json.a.b != nil", false, "json"},
+		{"not (json.a != nil)", false, "json"},
+		{"json == nil || json.a == nil", true, ""},
+		{"(json.a == nil) == true", false, "json"},
+		{"json.a == nil ? true : false", false, "json"},
+		{"json[lower('A')] == nil", false, "json"},
+		{"json?.[lower('A')] == nil", false, "json"},
+		{"headers['x'] == nil", false, "headers"},
+		{"answers[0] == nil", false, "answers"},
 		{"json.a.b != 'x'", false, "json"},
 		{"latency < 1s || json.ok", true, ""},
 		{"json.ok || latency < 1s", true, ""},
@@ -184,6 +200,23 @@ func TestAbsentFact(t *testing.T) {
 		}
 		if missing && out.Message != tc.fact+" was not observed" {
 			t.Errorf("%s: message %q", tc.text, out.Message)
+		}
+	}
+}
+
+// TestAbsentMember looks for members in a fact that was observed.
+func TestAbsentMember(t *testing.T) {
+	for _, text := range []string{
+		"json.a == nil", "json.a.b == nil", "not (json.a != nil)", "(json.a == nil) == true", "json?.[lower('A')] == nil",
+		"json.a == nil ? true : false", "headers['x'] == nil", "answers[0] == nil",
+	} {
+		for _, facts := range []check.Facts{
+			{"json": map[string]any{"b": 1.0}, "headers": map[string]string{}, "answers": []string{}},
+			{"json": nil, "headers": map[string]string{"y": ""}, "answers": []string(nil)},
+		} {
+			if out := mustCompile(t, text).Eval(look(facts)); !out.OK {
+				t.Errorf("%s: %+v", text, out)
+			}
 		}
 	}
 }

@@ -23,6 +23,17 @@ func need(args ...any) (any, error) {
 	return v, r.count(weight(v))
 }
 
+// known returns its value, absent or not, or an error when the fact that it is
+// looked for in was not observed.
+func known(args ...any) (any, error) {
+	r := args[0].(*run)
+	p := r.paths[args[1].(int)]
+	if s := r.seen[p.index]; !s.fact {
+		return nil, &faultError{p.absent(s)}
+	}
+	return args[2], nil
+}
+
 // get returns a member of a value by a name or position that is computed, or of
 // a list's element; nil when there is none.
 func get(args ...any) (any, error) {

@@ -107,6 +107,7 @@ func (v visit) Visit(n *ast.Node) { v(n) }
 const (
 	runName    = "$run"
 	needName   = "$need"
+	knownName  = "$known"
 	getName    = "$get"
 	noteName   = "$note"
 	stepName   = "$step"
@@ -364,7 +365,7 @@ func (w *wrapper) wrap(n *ast.Node) {
 		x.Node = call(stepName, &ast.IdentifierNode{Value: runName}, x.Node)
 	case *ast.CallNode:
 		if id, ok := x.Callee.(*ast.IdentifierNode); ok && id.Value == absentName {
-			x.Arguments[0] = bare(x.Arguments[0])
+			x.Arguments[0] = w.member(bare(x.Arguments[0]), false)
 		}
 	case *ast.BinaryNode:
 		switch {
@@ -380,6 +381,24 @@ func (w *wrapper) wrap(n *ast.Node) {
 func (w *wrapper) need(n *ast.Node, path int) {
 	value := *n
 	ast.Patch(n, call(needName, &ast.IdentifierNode{Value: runName}, &ast.IntegerNode{Value: path}, value))
+}
+
+// member makes the program fail when n leads into a fact that was not observed:
+// inside tells that n is what a member is looked for in.
+func (w *wrapper) member(n ast.Node, inside bool) ast.Node {
+	switch x := n.(type) {
+	case *ast.IdentifierNode:
+		for i, p := range w.program.paths {
+			if p.text == x.Value && (inside || len(p.steps) > 0) {
+				return call(knownName, &ast.IdentifierNode{Value: runName}, &ast.IntegerNode{Value: i}, x)
+			}
+		}
+	case *ast.CallNode:
+		if id, ok := x.Callee.(*ast.IdentifierNode); ok && id.Value == getName {
+			x.Arguments[0] = w.member(x.Arguments[0], true)
+		}
+	}
+	return n
 }
 
 // bare takes need away, where an absent value is allowed.
@@ -402,7 +421,7 @@ func helpers() []*builtin.Function {
 		return fn
 	}
 	return []*builtin.Function{
-		function(needName, need), function(getName, get), function(noteName, note), function(stepName, countStep), function(addName, add),
+		function(needName, need), function(knownName, known), function(getName, get), function(noteName, note), function(stepName, countStep), function(addName, add),
 		function(absentName, func(args ...any) (any, error) { return args[0] == nil, nil }, func(any) bool { return false }),
 		function(className, inClass, func(any, int) bool { return false }),
 	}

@@ -66,6 +66,10 @@ func (p *path) sight(lookup func(string) (any, bool)) sight {
 	return sight{value: v, fact: true}
 }
 
+// unknown reports whether the path leads into a fact that was not observed. Such
+// a member is not absent, for nothing is known of it.
+func (p *path) unknown(s sight) bool { return !s.fact && len(p.steps) > 0 }
+
 // absent words that the path has no value.
 func (p *path) absent(s sight) *fault {
 	if !s.fact {

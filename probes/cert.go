@@ -25,8 +25,8 @@ func tlsFacts() []check.Fact {
 		{Name: "tls.alpn", Type: check.String, Doc: "protocol agreed on by ALPN, '' when none"},
 		{Name: "cert.trusted", Type: check.Bool, Doc: "the certificate's chain leads to a trusted root and is valid now", Code: check.TLSUntrusted},
 		{Name: "cert.hostname_ok", Type: check.Bool, Doc: "the certificate is for the name asked for", Code: check.TLSHostname},
-		{Name: "cert.expires_in", Type: check.Duration, Doc: "time until the certificate expires, negative once it has"},
-		{Name: "cert.chain_expires_in", Type: check.Duration, Doc: "time until the verified chain that lasts longest expires"},
+		{Name: leafLifetime, Type: check.Duration, Doc: "time until the certificate expires, negative once it has"},
+		{Name: chainLifetime, Type: check.Duration, Doc: "time until the verified chain that lasts longest expires"},
 		{Name: "cert.not_before", Type: check.Time, Doc: "when the certificate becomes valid"},
 		{Name: "cert.not_after", Type: check.Time, Doc: "when the certificate expires"},
 		{Name: "cert.subject", Type: check.String, Doc: "whom the certificate is for"},
@@ -37,6 +37,31 @@ func tlsFacts() []check.Fact {
 		{Name: "cert.key", Type: check.String, Doc: "public key's algorithm and size, such as ECDSA P-256 or RSA 2048"},
 		{Name: "cert.self_signed", Type: check.Bool, Doc: "the certificate is signed by its own key"},
 	}
+}
+
+// lifetimes are the values of the facts that tell how long certificates last; nil
+// for none.
+type lifetimes struct{ leaf, chain any }
+
+const (
+	leafLifetime  = "cert.expires_in"
+	chainLifetime = "cert.chain_expires_in"
+)
+
+func lifetimesOf(o *check.Observation) lifetimes {
+	return lifetimes{o.Facts[leafLifetime], o.Facts[chainLifetime]}
+}
+
+// bound lets the facts be no longer than these lifetimes.
+func (l lifetimes) bound(o *check.Observation) {
+	shorten := func(name string, most any) {
+		end, known := most.(time.Duration)
+		if d, seen := o.Facts[name].(time.Duration); known && (!seen || end < d) {
+			o.Set(name, most)
+		}
+	}
+	shorten(leafLifetime, l.leaf)
+	shorten(chainLifetime, l.chain)
 }
 
 // inspect records the facts of a finished handshake and verifies the
@@ -55,6 +80,7 @@ func (j *journey) inspect(state *tls.ConnectionState, plan *tlsPlan, name string
 	end, err := plan.verify(state.PeerCertificates, now)
 	o.Set("cert.trusted", err == nil)
 	if err != nil {
+		delete(o.Facts, chainLifetime) // of a connection before
 		if reason := rootsReason(err, plan); reason != nil {
 			return reason
 		}
@@ -64,10 +90,10 @@ func (j *journey) inspect(state *tls.ConnectionState, plan *tlsPlan, name string
 		}
 		o.Explain("cert.trusted", reason.Code, reason.Message)
 		if reason.Code == check.TLSExpired && now.After(leaf.NotAfter) {
-			o.Explain("cert.expires_in", reason.Code, reason.Message)
+			o.Explain(leafLifetime, reason.Code, reason.Message)
 		}
 	} else {
-		o.Set("cert.chain_expires_in", end.Sub(now))
+		o.Set(chainLifetime, end.Sub(now))
 	}
 	err = leaf.VerifyHostname(verifiedName(name))
 	o.Set("cert.hostname_ok", err == nil)
@@ -101,7 +127,7 @@ func certFacts(o *check.Observation, leaf *x509.Certificate, now time.Time) {
 	o.Set("cert.sha256", hex.EncodeToString(sum[:]))
 	o.Set("cert.not_before", leaf.NotBefore)
 	o.Set("cert.not_after", leaf.NotAfter)
-	o.Set("cert.expires_in", leaf.NotAfter.Sub(now))
+	o.Set(leafLifetime, leaf.NotAfter.Sub(now))
 	o.Set("cert.key", keyName(leaf))
 	o.Set("cert.self_signed", selfSigned(leaf))
 }

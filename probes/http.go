@@ -95,5 +95,14 @@ func httpFacts() []check.Fact {
 		{Name: "proxy", Type: check.String, Doc: "proxy that was used, '' for none"},
 	}
 	facts = append(facts, connectFacts()...)
-	return append(facts, tlsFacts()...)
+	for _, f := range tlsFacts() {
+		switch f.Name {
+		case leafLifetime, chainLifetime:
+			f.Doc += "; the shortest of all hops"
+		case "tls.version":
+			f.Doc += "; after redirects the facts of TLS and of the certificate are of the last hop over https"
+		}
+		facts = append(facts, f)
+	}
+	return facts
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 
 	"github.com/sonde-cli/sonde/check"
@@ -34,6 +35,26 @@ func ended(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
+// cutWatch is the connection under TLS. Once on, it makes the end of TCP an error:
+// crypto/tls returns io.EOF for that between two records as it does for the closing
+// alert, after which it reads no further.
+type cutWatch struct {
+	net.Conn
+	on bool
+}
+
+// errCut wraps io.ErrUnexpectedEOF and is not it, which crypto/tls would replace.
+var errCut = fmt.Errorf("the connection ended without the closing alert of TLS: %w", io.ErrUnexpectedEOF)
+
+// Read reads as [net.Conn] does.
+func (w *cutWatch) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if w.on && err == io.EOF { //nolint:errorlint // as crypto/tls compares it
+		err = errCut
+	}
+	return n, err
+}
+
 // untilClose reads a body that ends where the connection does. Over TLS a
 // missing closing alert is an error, for the body may have been cut
 // (RFC 9112, section 9.8).
@@ -42,7 +63,7 @@ type untilClose struct{ h *http1 }
 func (u untilClose) Read(p []byte) (int, error) {
 	n, err := u.h.read(p)
 	if n == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
-		err = &httpError{check.HTTPTruncated, "the connection was cut inside the body"}
+		err = &httpError{check.HTTPTruncated, "the connection was cut inside the body: it ended without the closing alert of TLS (close_notify), and nothing else tells where the body ends"}
 	}
 	return n, err
 }
@@ -84,9 +105,10 @@ func (c *chunkedReader) Read(p []byte) (int, error) {
 }
 
 // complete reports whether the body was read to its end. A decoder may have had
-// enough before the last chunk, which is read now if it is there.
+// enough before the last chunk, which is read now if it is there: what is unread
+// then ends in an empty line, so that reading it never waits for the peer.
 func (c *chunkedReader) complete() bool {
-	if !c.done && c.left == 0 && c.h.r < c.h.w {
+	if !c.done && c.left == 0 && bytes.HasSuffix(c.h.buf[c.h.r:c.h.w], []byte("\r\n\r\n")) {
 		_, _ = c.Read(nil) // an error leaves it undone
 	}
 	return c.done

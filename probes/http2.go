@@ -383,6 +383,8 @@ func (c *http2Conn) onSettings(f *http2.SettingsFrame) error {
 		case http2.SettingInitialWindowSize:
 			c.streamWindow += int64(s.Val) - c.firstWindow
 			c.firstWindow = int64(s.Val)
+		case http2.SettingHeaderTableSize: // the encoder takes no more than 4 KiB
+			c.fields.SetMaxDynamicTableSize(s.Val)
 		case http2.SettingMaxFrameSize:
 			c.maxFrame = min(int(s.Val), 64<<10)
 		}

@@ -3,6 +3,9 @@ package probes
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"io"
+	"net"
 	"strings"
 	"testing"
 
@@ -152,6 +155,34 @@ func TestHTTP2GracefulGoAway(t *testing.T) {
 		headers(f, true, "trailer", "x")
 	})
 	wantFacts(t, observeHTTP(t, site, patience, h2, "body"), check.Facts{"status": 200, "body": "hello world", "version": "2"})
+}
+
+// TestHTTP2HeaderTableSize asks twice over a connection whose server allows
+// another header table than the usual one (RFC 7541, section 4.2).
+func TestHTTP2HeaderTableSize(t *testing.T) {
+	t.Parallel()
+	for _, size := range []uint32{0, 100, 4 << 10, 1 << 20} {
+		site := rawSite(t, func(conn net.Conn) {
+			f := http2.NewFramer(conn, conn)
+			f.ReadMetaHeaders = hpack.NewDecoder(min(size, 4<<10), nil)
+			f.ReadMetaHeaders.SetAllowedMaxDynamicTableSize(size)
+			_, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface)))
+			for err = errors.Join(err, f.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: size})); err == nil; {
+				var frame http2.Frame
+				if frame, err = f.ReadFrame(); err == nil && frame.Header().Type == http2.FrameHeaders {
+					err = f.WriteHeaders(http2.HeadersFrameParam{
+						StreamID: frame.Header().StreamID, BlockFragment: block(":status", "200"), EndHeaders: true, EndStream: true,
+					})
+				}
+			}
+		})
+		probe := reusing(t, site, func(o *httpOptions) {
+			o.Version, o.Headers = "2", map[string]string{"X-Long": strings.Repeat("x", 50), "X-Short": "y"}
+		})
+		for _, want := range []string{"fresh", "reused", "reused"} {
+			wantFacts(t, once(t, probe), check.Facts{"status": 200, "connection": want, "reconnected": false})
+		}
+	}
 }
 
 func TestC6HTTP2BodyStalls(t *testing.T) {

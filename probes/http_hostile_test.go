@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -61,6 +62,38 @@ func TestA8HTTPShortBody(t *testing.T) {
 		o := observeHTTP(t, rawSite(t, testnet.Reply(raw)), patience, nil)
 		if o.Failure.Code != check.HTTPTruncated {
 			t.Errorf("%s: %v", name, o.Failure)
+		}
+	}
+}
+
+// A8: over TLS only the closing alert ends a body whose length is not told.
+func TestA8HTTPSUntilClose(t *testing.T) {
+	t.Parallel()
+	const bare, framed = okHead + "\r\n", okHead + "Content-Length: 10\r\n\r\n"
+	ends := map[string]func(net.Conn){
+		"alert and FIN": func(net.Conn) {},
+		"alert": func(conn net.Conn) {
+			_ = conn.(*tls.Conn).CloseWrite()
+			testnet.Silence(conn)
+		},
+		"FIN": func(conn net.Conn) { _ = conn.(*tls.Conn).NetConn().Close() },
+	}
+	for name, end := range ends {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			for _, head := range []string{bare, framed} {
+				cfg := serverConfig(t, testnet.CertOptions{Names: []string{"127.0.0.1"}})
+				cfg.MaxVersion = version
+				host, port := listenTLS(t, cfg, func(conn net.Conn) {
+					testnet.Reply(head + "0123456789")(conn)
+					end(conn)
+				})
+				o := observeHTTP(t, "https://"+net.JoinHostPort(host, port), patience, func(o *httpOptions) { o.TLS.CA, o.Version = caFile(t), "1.1" }, "body")
+				if name == "FIN" && head == bare {
+					wantFailure(t, o, check.HTTPTruncated, "close_notify")
+				} else if wantFacts(t, o, check.Facts{"status": 200, "body": "0123456789"}); !o.Failure.IsZero() {
+					t.Errorf("%s after %q: %v", name, head, o.Failure)
+				}
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package probes
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -42,18 +43,40 @@ func (r *httpRun) take(ctx context.Context, request *httpRequest) *link {
 	if l == nil {
 		return nil
 	}
-	if h2, ok := l.wire.(*http2Conn); ok {
-		h2.next()
-	} else if stale(l.bound.Conn) {
-		l.close()
-		r.j.obs.Set("reconnected", true)
-		return nil
-	} else {
-		l.wire = newHTTP1(l.conn, true)
+	h2, ok := l.wire.(*http2Conn)
+	if !ok && stale(l.bound.Conn) {
+		return r.drop(l)
 	}
 	l.bound.attach(ctx)
+	switch {
+	case ok:
+		h2.next()
+	case l.secure != nil && unasked(l.secure):
+		return r.drop(l)
+	default:
+		l.wire = newHTTP1(l.conn, true)
+	}
 	l.reused, r.via = true, l.via
 	return l
+}
+
+// drop closes a kept connection that turned out to be of no use.
+func (r *httpRun) drop(l *link) *link {
+	l.close()
+	r.j.obs.Set("reconnected", true)
+	return nil
+}
+
+// unasked reports whether something has come over TLS that was read from the
+// connection below already, with the response before, and so does not show there.
+// It would pass for the answer to the next request. It does not wait.
+func unasked(secure *tls.Conn) bool {
+	if secure.SetReadDeadline(past) != nil {
+		return true
+	}
+	var one [1]byte
+	_, err := secure.Read(one[:])
+	return !isTimeout(err) || secure.SetReadDeadline(time.Time{}) != nil
 }
 
 // resume records of a connection that is used again what is true of it now: a
@@ -83,9 +106,9 @@ func (r *httpRun) keeps(u *url.URL) bool { return r.p.keeper != nil && u == r.p.
 
 // keep leaves the connection to the check's next run, if nothing speaks
 // against it: the response came to its end, nothing came behind it, and both
-// sides are willing.
-func (r *httpRun) keep(ctx context.Context, l *link, request *httpRequest, spent bool) bool {
-	if !r.keeps(request.url) || !spent || ctx.Err() != nil || r.j.obs.Facts["truncated"] == true || !l.bound.detach() {
+// sides are willing. Only a connection that may be kept is looked at for that.
+func (r *httpRun) keep(ctx context.Context, l *link, request *httpRequest, head *httpHead, body io.Reader) bool {
+	if !r.keeps(request.url) || ctx.Err() != nil || r.j.obs.Facts["truncated"] == true || !l.wire.spent(head, body) || !l.bound.detach() {
 		return false
 	}
 	if h1, ok := l.wire.(*http1); ok {

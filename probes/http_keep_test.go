@@ -3,13 +3,14 @@ package probes
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
@@ -223,6 +224,121 @@ func TestA9C17NotKept(t *testing.T) {
 	}
 }
 
+// TestNoWaitBehindTheBody wants the result as soon as the decoder has the body,
+// whether or not the connection can be kept then.
+func TestNoWaitBehindTheBody(t *testing.T) {
+	t.Parallel()
+	packed := squeeze(t, "deflate", "hello")
+	chunk := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(packed), packed)
+	large := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n01234567890123456789\r\n"
+	for name, c := range map[string]struct {
+		raw   string
+		reuse string // what a second run finds
+	}{
+		"whole":           {chunk + "0\r\n\r\n", "reused"},
+		"trailer":         {chunk + "0\r\nA: b\r\n\r\n", "reused"},
+		"no last chunk":   {chunk, "fresh"},
+		"part of it":      {chunk + "0", "fresh"},
+		"no end of it":    {chunk + "0\r\n", "fresh"},
+		"no end, trailer": {chunk + "0\r\nA: b\r\n", "fresh"},
+		"bytes behind":    {chunk + "0\r\n\r\nx\r\n\r\n", "fresh"},
+		"truncated":       {large + "0", "fresh"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			site, _ := requests(t, func(int, int) string { return c.raw })
+			for _, connection := range []string{"fresh", "reuse"} {
+				probe := reusing(t, site, func(o *httpOptions) { o.Connection, o.MaxBody = connection, 10 })
+				want := "fresh"
+				for range 2 {
+					ctx := timeout(t, patience)
+					o := probe.Observe(ctx)
+					if ctx.Err() != nil || !o.Failure.IsZero() {
+						t.Errorf("%s: %v after %v", connection, o.Failure, o.Latency)
+					}
+					wantFacts(t, o, check.Facts{"connection": want, "truncated": name == "truncated"})
+					if connection == "reuse" {
+						want = c.reuse
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestBytesBehindOverTLS sends more than the response, in TLS records that come
+// with it or later. None of it is the answer to the next request.
+func TestBytesBehindOverTLS(t *testing.T) {
+	t.Parallel()
+	const forged = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+	for _, behind := range []string{"", "x", forged} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			cfg := serverConfig(t, testnet.CertOptions{Names: []string{"127.0.0.1"}})
+			cfg.MaxVersion = version
+			answered := make(chan struct{}, 8)
+			host, port := gathered(t, cfg, func(conn net.Conn, send func()) {
+				in := bufio.NewReader(conn)
+				for {
+					if _, err := http.ReadRequest(in); err != nil {
+						return
+					}
+					_, _ = io.WriteString(conn, hello)
+					if behind != "" {
+						_, _ = io.WriteString(conn, behind) // a record of its own
+					}
+					send()
+					answered <- struct{}{}
+				}
+			})
+			probe := reusing(t, "https://"+net.JoinHostPort(host, port), func(o *httpOptions) { o.Version = "1.1" })
+			wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "size": 5})
+			<-answered
+			for range 2 {
+				o := once(t, probe)
+				want := "reused"
+				if behind != "" {
+					want = "fresh"
+				}
+				wantFacts(t, o, check.Facts{"connection": want, "size": 5, "reconnected": behind != ""})
+				<-answered
+			}
+		}
+	}
+}
+
+// gathered serves TLS. What the handler writes goes out in one piece when it
+// calls send, so that the client reads all of it at once.
+func gathered(t *testing.T, cfg *tls.Config, handler func(conn net.Conn, send func())) (host, port string) {
+	t.Helper()
+	return listen(t, func(conn net.Conn) {
+		out := &gatherer{Conn: conn}
+		secure := tls.Server(out, cfg)
+		if secure.Handshake() != nil {
+			return
+		}
+		out.hold = true
+		handler(secure, func() {
+			_, _ = conn.Write(out.held)
+			out.held = nil
+		})
+	})
+}
+
+// gatherer is a connection that can hold back what is written.
+type gatherer struct {
+	net.Conn
+	hold bool
+	held []byte
+}
+
+func (g *gatherer) Write(b []byte) (int, error) {
+	if g.hold {
+		g.held = append(g.held, b...)
+		return len(b), nil
+	}
+	return g.Conn.Write(b)
+}
+
 func TestNotKeptAfterTimeoutAndCancel(t *testing.T) {
 	t.Parallel()
 	arrived := make(chan struct{}, 8)
@@ -333,71 +449,4 @@ func TestReuseAtOnce(t *testing.T) {
 		})
 	}
 	runs.Wait()
-}
-
-// idleOne makes a link over a pipe. The channel closes when the link does.
-func idleOne(ctx context.Context) (*link, <-chan struct{}) {
-	ours, theirs := net.Pipe()
-	closed := make(chan struct{})
-	go func() {
-		_, _ = io.Copy(io.Discard, theirs)
-		close(closed)
-	}()
-	return &link{conn: guard(ctx, ours)}, closed
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-func TestIdlePoolIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		pool := newIdlePool(time.Minute, func() int { return 2 })
-		var keepers [3]keeper
-		var closed [3]<-chan struct{}
-		for i := range keepers {
-			var l *link
-			l, closed[i] = idleOne(t.Context())
-			pool.put(&keepers[i], l)
-			<-time.After(10 * time.Second)
-		}
-		synctest.Wait()
-		if !isClosed(closed[0]) || isClosed(closed[1]) || isClosed(closed[2]) {
-			t.Error("not the oldest was closed")
-		}
-		if pool.take(&keepers[0]) != nil {
-			t.Error("a closed connection was given out")
-		}
-		<-time.After(40*time.Second + time.Millisecond) // the second is 60 s old, the third 50 s
-		synctest.Wait()
-		if !isClosed(closed[1]) || isClosed(closed[2]) {
-			t.Error("the time limit is not kept")
-		}
-		second, secondClosed := idleOne(t.Context())
-		pool.put(&keepers[2], second) // its place is taken
-		synctest.Wait()
-		if !isClosed(secondClosed) {
-			t.Error("two connections for one check")
-		}
-		last, lastClosed := idleOne(t.Context())
-		pool.put(&keepers[0], last)
-		pool.shed()
-		synctest.Wait()
-		if !isClosed(lastClosed) || !isClosed(closed[2]) || pool.idle.Len() != 0 {
-			t.Error("shed, but kept")
-		}
-		last, lastClosed = idleOne(t.Context())
-		pool.put(&keepers[2], last)
-		pool.retire(&keepers[2])
-		synctest.Wait()
-		if !isClosed(lastClosed) || pool.idle.Len() != 0 {
-			t.Error("retired, but kept")
-		}
-		<-time.After(2 * time.Minute) // the timer runs out
-	})
 }

@@ -19,9 +19,10 @@ type httpRun struct {
 	p      *httpProbe
 	j      *journey
 	sent   httpMessage
-	via    *url.URL // the proxy of the current hop, nil for none
-	seen   []string // the hops that redirected: method and URL
-	secure bool     // what is exchanged goes over TLS
+	via    *url.URL  // the proxy of the current hop, nil for none
+	seen   []string  // the hops that redirected: method and URL
+	secure bool      // what is exchanged goes over TLS
+	past   lifetimes // the shortest of those hops' certificates
 }
 
 // httpRequest is what one hop asks for.
@@ -89,7 +90,9 @@ func (p *httpProbe) room() int {
 	}
 }
 
-// follow makes exchanges until one is final.
+// follow makes exchanges until one is final. The facts of TLS are of the last hop
+// that had it, also when a redirect leads from https to http; how long certificates
+// last is the shortest of all hops, for whichever expires first ends them all.
 func (r *httpRun) follow(ctx context.Context) *check.Reason {
 	request := &httpRequest{url: r.p.start, method: r.p.method, body: r.p.body}
 	for request != nil {
@@ -97,6 +100,9 @@ func (r *httpRun) follow(ctx context.Context) *check.Reason {
 		r.setHops(request)
 		if reason != nil {
 			return reason
+		}
+		if next != nil {
+			r.past = lifetimesOf(&r.j.obs)
 		}
 		request = next
 	}
@@ -182,7 +188,7 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 	if reason := r.readBody(head, body); reason != nil {
 		return nil, reason
 	}
-	kept = r.keep(ctx, l, request, l.wire.spent(head, body))
+	kept = r.keep(ctx, l, request, head, body)
 	return nil, nil
 }
 
@@ -289,11 +295,13 @@ func (r *httpRun) speak(ctx context.Context, l *link, u *url.URL, path *httpPath
 		}
 		return nil
 	}
-	secure, reason := r.j.handshake(ctx, l.conn, path.tls, hostName(u), r.p.protocols())
+	watch := &cutWatch{Conn: l.conn}
+	secure, reason := r.j.handshake(ctx, watch, path.tls, hostName(u), r.p.protocols())
+	r.past.bound(&r.j.obs)
 	if reason != nil {
 		return reason
 	}
-	l.conn, l.secure = secure, secure
+	l.conn, l.secure, watch.on = secure, secure, true
 	if reason := r.trusts(); reason != nil {
 		return reason
 	}

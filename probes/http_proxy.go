@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -103,7 +104,8 @@ func proxyAuth(via *url.URL) string {
 	return basicAuth(via.User.Username(), password)
 }
 
-// connect connects to the URL's host, or to its proxy and through it.
+// connect connects to the URL's host, or to its proxy and through it. Of a host
+// behind the proxy only an address can be held against what ctx permits.
 func (r *httpRun) connect(ctx context.Context, u *url.URL, path *httpPath) (net.Conn, *check.Reason) {
 	host, port := hostPort(u)
 	r.via = nil
@@ -112,6 +114,11 @@ func (r *httpRun) connect(ctx context.Context, u *url.URL, path *httpPath) (net.
 	}
 	if r.via == nil {
 		return r.j.connect(ctx, path.route, host, port)
+	}
+	if addr := literalAddr(host); addr.IsValid() { // a name is the proxy's to resolve
+		if _, reason := permitted(ctx, []netip.Addr{addr}); reason != nil {
+			return nil, reason
+		}
 	}
 	viaHost, viaPort := hostPort(r.via)
 	conn, reason := r.j.connect(ctx, r.p.away.route, viaHost, viaPort)

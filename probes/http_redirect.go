@@ -12,7 +12,9 @@ import (
 const maxLocation = 8 << 10 // bytes of a Location header
 
 // redirect returns the request that the response leads to, nil when it is the
-// final one.
+// final one. That is also a redirect which would take the request's body to a
+// foreign origin, for a body may hold secrets as much as a header does, and a
+// request without it would be another request.
 func (r *httpRun) redirect(request *httpRequest, head *httpHead) (*httpRequest, *check.Reason) {
 	switch head.status {
 	case 301, 302, 303, 307, 308:
@@ -33,6 +35,11 @@ func (r *httpRun) redirect(request *httpRequest, head *httpHead) (*httpRequest, 
 	}
 	if next.method != request.method {
 		next.body = nil
+	}
+	if next.strange && len(next.body) > 0 {
+		r.j.obs.Explain("status", check.HTTPStatus, fmt.Sprintf(
+			"status %d leads to another origin, %s://%s, and the request's body does not go there", head.status, to.Scheme, to.Host))
+		return nil, nil
 	}
 	return next, r.visit(request, next)
 }

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -81,6 +83,44 @@ func TestC14SecretsStayWithTheOrigin(t *testing.T) {
 	}
 }
 
+// C14: a body goes to no foreign origin; what would take it there is final.
+func TestC14BodyStaysWithTheOrigin(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 8)
+	far := httpSite(t, nil, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Method }))
+	mux := http.NewServeMux()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		mux.Handle(fmt.Sprintf("/%d", status), http.RedirectHandler(far+"/x", status))
+	}
+	mux.Handle("/near", http.RedirectHandler("/307", http.StatusTemporaryRedirect))
+	site := httpSite(t, nil, mux)
+	for _, c := range []struct {
+		path, method, body string
+		status, redirects  int
+		sent               string
+	}{
+		{"/307", "POST", "s3cret", 307, 0, ""},
+		{"/308", "PUT", "s3cret", 308, 0, ""},
+		{"/302", "PUT", "s3cret", 302, 0, ""},
+		{"/near", "POST", "s3cret", 307, 1, ""},
+		{"/302", "POST", "s3cret", 200, 1, "GET"},
+		{"/303", "POST", "s3cret", 200, 1, "GET"},
+		{"/307", "GET", "", 200, 1, "GET"},
+		{"/308", "POST", "", 200, 1, "POST"},
+	} {
+		o := observeHTTP(t, site+c.path, patience, func(o *httpOptions) { o.Method, o.Body = c.method, c.body })
+		wantFacts(t, o, check.Facts{"status": c.status, "redirects": c.redirects})
+		sent := ""
+		if len(asked) > 0 {
+			sent = <-asked
+		}
+		why, told := o.Because["status"]
+		if sent != c.sent || told != (c.status != 200) || told && !strings.Contains(why.Message, "leads to another origin, "+far+", and the request's body") {
+			t.Errorf("%s %s: the far origin got %q, want %q; because %+v", c.method, c.path, sent, c.sent, why)
+		}
+	}
+}
+
 func TestRedirectMethods(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
@@ -108,6 +148,51 @@ func TestRedirectMethods(t *testing.T) {
 		method, body, h, _ := echo(t, o)
 		if method != c.want || body != c.body || (h["Content-Type"] != nil) != (c.body != "") {
 			t.Errorf("%d %s: %s with %q and %v", c.status, c.method, method, body, h)
+		}
+	}
+}
+
+func TestB8ShortestLifetimeOfAllHops(t *testing.T) {
+	t.Parallel()
+	const days = 24 * time.Hour
+	site := func(left time.Duration, handler http.Handler) string {
+		return httpSite(t, serverConfig(t, testnet.CertOptions{Names: []string{"127.0.0.1"}, NotAfter: time.Now().Add(left)}), handler)
+	}
+	to := func(url string) http.Handler { return http.RedirectHandler(url+"/", http.StatusFound) }
+	plain := httpSite(t, nil, testnet.Site())
+	for name, c := range map[string]struct {
+		url  string
+		want time.Duration
+	}{
+		"first":         {site(5*days, to(site(50*days, testnet.Site()))), 5 * days},
+		"last":          {site(50*days, to(site(5*days, testnet.Site()))), 5 * days},
+		"middle":        {site(50*days, to(site(5*days, to(site(20*days, testnet.Site()))))), 5 * days},
+		"plain at last": {site(50*days, to(site(70*days, to(plain)))), 50 * days},
+		"plain first":   {httpSite(t, nil, to(site(5*days, testnet.Site()))), 5 * days},
+	} {
+		o := observeHTTP(t, c.url, patience, func(o *httpOptions) { o.TLS.CA = caFile(t) })
+		wantFacts(t, o, check.Facts{"status": 200, "cert.trusted": true})
+		wantLifetime(t, name, o, c.want)
+	}
+	// Each run is for itself, also where a connection is kept.
+	var runs atomic.Int32
+	soon := site(5*days, testnet.Site())
+	probe := reusing(t, site(50*days, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if runs.Add(1) == 2 {
+			http.Redirect(w, r, soon+"/", http.StatusFound)
+		}
+	})), nil)
+	for i, want := range []time.Duration{50 * days, 5 * days, 50 * days} {
+		wantLifetime(t, fmt.Sprint("run ", i), once(t, probe), want)
+	}
+}
+
+// wantLifetime wants both lifetimes to be about so long.
+func wantLifetime(t *testing.T, name string, o check.Observation, want time.Duration) {
+	t.Helper()
+	for _, fact := range []string{leafLifetime, chainLifetime} {
+		if d, _ := o.Facts[fact].(time.Duration); d > want || d < want-time.Hour {
+			t.Errorf("%s: %s %v, want %v; failure %v", name, fact, d, want, o.Failure)
 		}
 	}
 }

@@ -2,8 +2,11 @@ package probes
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"strconv"
+	"strings"
 
 	"github.com/sonde-cli/sonde/check"
 )
@@ -14,10 +17,40 @@ type restriction struct{}
 // Restrict returns a context in which probes do not go to the addresses that
 // denied gives a reason against. It is asked about every address after names
 // are resolved, those of redirects and proxies included, so that a name which
-// changes between two look-ups does not get around it. A probe whose addresses
-// are all denied ends with local.permission.
+// changes between two look-ups does not get around it. Behind a proxy it is asked
+// about a target that is an address; a name is resolved by the proxy, whose own
+// rules are all that holds there. A probe whose addresses are all denied ends with
+// local.permission.
 func Restrict(ctx context.Context, denied func(netip.Addr) error) context.Context {
 	return context.WithValue(ctx, restriction{}, denied)
+}
+
+// literalAddr returns the address that a host is, the zero Addr for a name. It
+// knows the forms that a C library takes beside the usual one (inet_aton: a part
+// may be octal or hexadecimal, and the last one stands for all that are left
+// out), for whoever gets the host from us may resolve it with one.
+func literalAddr(host string) netip.Addr {
+	host = strings.TrimSuffix(host, ".")
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr
+	}
+	parts := strings.Split(host, ".")
+	if len(parts) > 4 {
+		return netip.Addr{}
+	}
+	var bits uint32
+	for i, part := range parts {
+		room := 8 // bits of the part
+		if i == len(parts)-1 {
+			room = 32 - 8*i
+		}
+		n, err := strconv.ParseUint(part, 0, room)
+		if err != nil || strings.ContainsAny(part, "_bo") && !strings.HasPrefix(part, "0x") {
+			return netip.Addr{}
+		}
+		bits |= uint32(n) << (32 - 8*i - room)
+	}
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, bits)))
 }
 
 // permitted returns the addresses that the context lets probes go to. Without

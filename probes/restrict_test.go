@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,48 @@ func TestRestrictRedirects(t *testing.T) {
 	o := observeTarget(t, Restrict(context.Background(), DenyMetadata), "http://"+server.Addr()+"/")
 	if o.Failure.Code != check.LocalPermission {
 		t.Errorf("%+v", o.Failure)
+	}
+}
+
+// TestRestrictBehindAProxy does not let a proxy go where we may not.
+func TestRestrictBehindAProxy(t *testing.T) {
+	t.Parallel()
+	nowhere := strings.TrimPrefix(httpSite(t, nil, testnet.Site()), "http://")
+	proxy, asked := proxyTo(t, nowhere, nowhere)
+	for target, denied := range map[string]bool{
+		"http://169.254.169.254/":          true,
+		"https://169.254.169.254/":         true,
+		"http://[::ffff:169.254.169.254]/": true,
+		"http://2852039166/":               true,
+		"http://0xa9.0xfe.0251.254./":      true,
+		"http://192.0.2.1/":                false,
+		"http://far.test/":                 false,
+	} {
+		plan := buildHTTP(t, target, func(o *httpOptions) { o.Proxy = "http://" + proxy })
+		o := plan.Probe.Observe(Restrict(timeout(t, patience), DenyMetadata))
+		if (o.Failure.Code == check.LocalPermission) != denied || (len(asked) == 0) != denied {
+			t.Errorf("%s: %+v, %d requests", target, o.Failure, len(asked))
+		}
+		for len(asked) > 0 {
+			<-asked
+		}
+	}
+}
+
+func TestLiteralAddr(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]string{
+		"1.2.3.4": "1.2.3.4", "1.2.3.4.": "1.2.3.4", "::1": "::1", "1.2.772": "1.2.3.4", "1.131844": "1.2.3.4", "16909060": "1.2.3.4",
+		"0x01020304": "1.2.3.4", "0x1.02.0x3.4": "1.2.3.4", "0377.1": "255.0.0.1", "4294967296": "", "256.1.1.1": "", "1.2.3.4.5": "",
+		"far.test": "", "": "", "a": "", "1..2": "", "0b1": "", "1_0": "", "0o1": "", "-1": "",
+	} {
+		got := ""
+		if addr := literalAddr(host); addr.IsValid() {
+			got = addr.String()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", host, got, want)
+		}
 	}
 }
 
