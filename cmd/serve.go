@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -107,15 +108,20 @@ func (f *serveFlags) check() error {
 	return nil
 }
 
-// logger returns the daemon's log.
-func (f *serveFlags) logger(a *App) *slog.Logger {
+// logger returns the daemon's log, and its writer, which is to be closed at the
+// end.
+func (f *serveFlags) logger(a *App) (*slog.Logger, *logWriter) {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(f.logLevel.value)) // it is one of the choices
 	o := &slog.HandlerOptions{Level: level}
-	if f.logFormat.value == "json" {
-		return slog.New(slog.NewJSONHandler(a.Stderr, o))
+	handler := func(w io.Writer) slog.Handler {
+		if f.logFormat.value == "json" {
+			return slog.NewJSONHandler(w, o)
+		}
+		return slog.NewTextHandler(w, o)
 	}
-	return slog.New(slog.NewTextHandler(a.Stderr, o))
+	w := newLogWriter(a.Stderr, handler)
+	return slog.New(handler(w)), w
 }
 
 func (a *App) serve(ctx context.Context, f *serveFlags, files []string) error {
@@ -134,11 +140,13 @@ func (a *App) serve(ctx context.Context, f *serveFlags, files []string) error {
 	if err != nil {
 		return err
 	}
-	d := &server{app: a, flags: f, files: files, log: f.logger(a), hangups: hangups}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
 	if err != nil {
 		return usagef("choose another address with --listen", "cannot listen: %v", err)
 	}
+	log, w := f.logger(a)
+	defer w.Close()
+	d := &server{app: a, flags: f, files: files, log: log, hangups: hangups}
 	d.build(set)
 	return d.run(ctx, listener)
 }

@@ -147,7 +147,9 @@ func (s *Server) detailed(st *state, detail bool) {
 // Put takes a result: counts it, keeps it as the check's latest, logs a change
 // of the verdict and sends it to those who listen. It never fails.
 func (s *Server) Put(r check.Result) error {
-	s.note(&r)
+	if was, changed := s.note(&r); changed {
+		s.logChange(&was, &r)
+	}
 	s.hub.publish(&r)
 	return nil
 }
@@ -158,7 +160,9 @@ func (s *Server) Close() error {
 	return nil
 }
 
-func (s *Server) note(r *check.Result) {
+// note counts and keeps a result. When the verdict changed by it, it returns the
+// state before.
+func (s *Server) note(r *check.Result) (was state, changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := clean(r.ID)
@@ -175,17 +179,19 @@ func (s *Server) note(r *check.Result) {
 	}
 	s.metrics.queued(r)
 	if st == nil { // gone while it ran
-		return
+		return state{}, false
 	}
-	if !st.seen || st.verdict != r.Verdict {
-		s.logChange(st, r)
+	was, changed = *st, !st.seen || st.verdict != r.Verdict
+	if changed {
 		st.verdict, st.since = r.Verdict, r.Started
 	}
 	st.seen, st.started = true, r.Started
+	return was, changed
 }
 
 // logChange writes a line for a verdict that is not the one before. A first
-// verdict that is good is no news.
+// verdict that is good is no news. The caller does not hold the lock, whatever
+// becomes of the log.
 func (s *Server) logChange(st *state, r *check.Result) {
 	level, message := slog.LevelInfo, "check is "+r.Verdict.String()
 	switch {
