@@ -94,6 +94,8 @@ func New(o Options) *Server {
 func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
 
 // SetChecks replaces the checks. What is known of those that stay is kept.
+// Checks whose ids differ in secrets only share what is shown of them, as two
+// series of the same labels would be none.
 func (s *Server) SetChecks(checks []*check.Check) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,6 +104,9 @@ func (s *Server) SetChecks(checks []*check.Check) {
 	s.order = make([]*state, 0, len(checks))
 	for _, c := range checks {
 		id := clean(c.Mask.String(c.ID))
+		if s.states[id] != nil {
+			continue
+		}
 		st := before[id]
 		if st == nil || st.check.Kind != c.Kind {
 			st = &state{id: id}

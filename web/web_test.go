@@ -93,6 +93,21 @@ func TestMetricsOfChecks(t *testing.T) {
 	demand(t, s, "/metrics", 200, `sonde_results_total{check="",kind="toy",verdict="up"} 1`, `!check="a"`)
 }
 
+// TestIdsThatDifferInSecrets gives checks that look the same one place.
+func TestIdsThatDifferInSecrets(t *testing.T) {
+	var checks []*check.Check
+	for _, secret := range []string{"s3cret-1", "s3cret-2"} {
+		c := toy("api[" + secret + "]")
+		c.Mask = check.NewMask(secret)
+		checks = append(checks, c)
+	}
+	s := newServer(Options{}, checks...)
+	s.SetChecks(checks)
+	s.Put(result("api[***]", check.Up))
+	s.Put(result("api[***]", check.Up))
+	demand(t, s, "/metrics", 200, `sonde_results_total{check="api[***]",kind="toy",verdict="up"} 2`, `sonde_up{check="api[***]",kind="toy"} 1`, "!s3cret")
+}
+
 // TestDetailIsBounded sums up the checks beyond the limit by kind, and gives
 // one that moves below the limit metrics of its own.
 func TestDetailIsBounded(t *testing.T) {
