@@ -159,6 +159,7 @@ type server struct {
 	log   *slog.Logger
 
 	hangups <-chan os.Signal // requests to reload
+	life    context.Context  // of what runs beside the checks
 
 	loop   *scheduler.Loop
 	web    *web.Server
@@ -174,7 +175,7 @@ func (d *server) build(set *config.Set) {
 	o := web.Options{
 		Version: d.app.Build.Version, Commit: d.app.Build.Commit, Log: d.log, Now: d.app.Now, Detail: d.flags.detail,
 		Engine: func() scheduler.Stats { return d.loop.Stats() },
-		Reload: func(ctx context.Context) error { return d.again(ctx, "request") },
+		Reload: func(context.Context) error { return d.again("request") },
 	}
 	if d.flags.probe {
 		d.prober = &prober{allow: d.flags.probeAllow.values}
@@ -196,10 +197,11 @@ func (d *server) build(set *config.Set) {
 // run makes runs until ctx ends, and then ends in order.
 func (d *server) run(ctx context.Context, listener net.Listener) error {
 	d.app.measuring.Store(true) // the first signal ends it in order
-	front := d.serveHTTP(listener)
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	tasks := d.tasks(background)
+	d.life = life
+	front := d.serveHTTP(listener)
+	tasks := d.tasks(life)
 
 	ended := make(chan struct{})
 	go func() {
