@@ -104,6 +104,7 @@ func (d *server) apply(set *config.Set) {
 	if !set.Limits.Equal(d.limits) {
 		d.log.Warn("the limits of the files changed, they take effect after a restart")
 	}
+	nameHosts(set.Checks, d.flags.limits(d.limits)) // which the loop still keeps
 	d.web.SetChecks(set.Checks)
 	d.loop.Replace(set.Checks)
 	d.app.settleHeap()

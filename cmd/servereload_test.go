@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sonde-cli/sonde/config"
@@ -47,5 +48,19 @@ func TestReloadEndsWithTheDaemon(t *testing.T) {
 	}
 	if got := log.String(); got != before {
 		t.Errorf("log: %s", got)
+	}
+}
+
+// TestReloadKeepsLimits keeps a limit that the file does not have any more until
+// a restart, as the log says.
+func TestReloadKeepsLimits(t *testing.T) {
+	d, log := newDaemon(t, "limits: {per_host: 1}\n"+oneCheck)
+	if err := os.WriteFile(d.files[0], []byte(oneCheck), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set := d.load(t)
+	d.apply(set)
+	if set.Checks[0].Host != "up" || !strings.Contains(log.String(), "they take effect after a restart") {
+		t.Errorf("host %q, log: %s", set.Checks[0].Host, log.String())
 	}
 }
