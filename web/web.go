@@ -172,6 +172,9 @@ func (s *Server) note(r *check.Result) (was state, changed bool) {
 	defer s.mu.Unlock()
 	id := clean(r.ID)
 	st := s.states[id]
+	if st != nil && st.check.Kind != r.Kind { // it is another check by now
+		st = nil
+	}
 	if st == nil || !st.detail {
 		s.metrics.of("", r.Kind).count(r)
 	} else {

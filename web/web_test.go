@@ -108,6 +108,21 @@ func TestIdsThatDifferInSecrets(t *testing.T) {
 	demand(t, s, "/metrics", 200, `sonde_results_total{check="api[***]",kind="toy",verdict="up"} 2`, `sonde_up{check="api[***]",kind="toy"} 1`, "!s3cret")
 }
 
+// TestLateResultOfAnotherKind sums up what a run finds whose check has become
+// one of another kind.
+func TestLateResultOfAnotherKind(t *testing.T) {
+	s := newServer(Options{}, toy("a"))
+	other := toy("a")
+	other.Kind = "game"
+	s.SetChecks([]*check.Check{other})
+	s.Put(result("a", check.Down))
+	demand(t, s, "/metrics", 200, `sonde_results_total{check="",kind="toy",verdict="down"} 1`, `!sonde_up{check="a"`)
+	r := result("a", check.Up)
+	r.Kind = "game"
+	s.Put(r)
+	demand(t, s, "/metrics", 200, `sonde_results_total{check="a",kind="game",verdict="up"} 1`, `!{check="a",kind="toy"`)
+}
+
 // TestDetailIsBounded sums up the checks beyond the limit by kind, and gives
 // one that moves below the limit metrics of its own.
 func TestDetailIsBounded(t *testing.T) {
