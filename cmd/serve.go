@@ -48,6 +48,7 @@ const DefaultListen = "127.0.0.1:9780"
 type serveFlags struct {
 	loopFlags
 	listen, webConfig   string
+	allowHosts          list
 	probe               bool
 	probeAllow          list
 	noWatch             bool
@@ -73,6 +74,8 @@ func newServe(a *App) *cobra.Command {
 	flags := c.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.listen, "listen", DefaultListen, "`ADDRESS` to serve HTTP on, HOST:PORT; :PORT for all addresses")
+	f.allowHosts.arg = "HOST"
+	flags.Var(&f.allowHosts, "allow-host", "another host that requests may name, such as that of a reverse proxy; on loopback it is localhost, the --listen host or an address; repeatable")
 	flags.StringVar(&f.webConfig, "web-config", "", "`FILE` with TLS and users of the HTTP server, as of Prometheus exporters")
 	flags.BoolVar(&f.probe, "probe-endpoint", false, "make probes on demand at /probe, as blackbox_exporter does")
 	f.probeAllow.arg = "GLOB"
@@ -147,6 +150,7 @@ func (a *App) serve(ctx context.Context, f *serveFlags, files []string) error {
 	log, w := f.logger(a)
 	defer w.Close()
 	d := &server{app: a, flags: f, files: files, log: log, hangups: hangups}
+	d.hosts = f.hosts(listener.Addr())
 	d.build(set)
 	return d.run(ctx, listener)
 }
@@ -158,6 +162,7 @@ type server struct {
 	files []string
 	log   *slog.Logger
 
+	hosts   []string         // that requests may name; nil: any
 	hangups <-chan os.Signal // requests to reload
 	life    context.Context  // of what runs beside the checks
 
@@ -173,7 +178,7 @@ type server struct {
 // build puts the parts together.
 func (d *server) build(set *config.Set) {
 	o := web.Options{
-		Version: d.app.Build.Version, Commit: d.app.Build.Commit, Log: d.log, Now: d.app.Now, Detail: d.flags.detail,
+		Version: d.app.Build.Version, Commit: d.app.Build.Commit, Log: d.log, Now: d.app.Now, Detail: d.flags.detail, Hosts: d.hosts,
 		Engine: func() scheduler.Stats { return d.loop.Stats() },
 		Reload: func(context.Context) error { return d.again("request") },
 	}

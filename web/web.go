@@ -36,7 +36,10 @@ type Options struct {
 	// Detail bounds the number of checks with metrics and a latest result of
 	// their own; the others are counted by kind. 0: DefaultDetail.
 	Detail int
-	Now    func() time.Time // the clock; time.Now when nil
+	// Hosts are those that may be asked for, as of [Hosts], besides localhost
+	// and addresses. nil: any.
+	Hosts []string
+	Now   func() time.Time // the clock; time.Now when nil
 }
 
 // ErrDenied and ErrBadProbe are errors of Options.Probe: the target is not
@@ -231,7 +234,7 @@ func (s *Server) Handler() http.Handler {
 	if s.o.Probe != nil {
 		mux.HandleFunc("GET /probe", s.probe)
 	}
-	return http.NewCrossOriginProtection().Handler(secure(mux))
+	return http.NewCrossOriginProtection().Handler(secure(s.guard(mux)))
 }
 
 // secure keeps browsers from guessing types, framing pages and running what a
