@@ -70,10 +70,19 @@ func parseFilter(q url.Values) filter {
 	return f
 }
 
+// wants reports whether the request wants to see the check.
 func (f *filter) wants(st *state) bool {
-	return (f.ids == nil || f.ids[st.id]) &&
-		(len(f.verdicts) == 0 || st.seen && slices.Contains(f.verdicts, st.verdict.String())) &&
-		(len(f.tags) == 0 || slices.ContainsFunc(st.check.Tags, func(tag string) bool { return slices.Contains(f.tags, tag) }))
+	return f.named(st.id, st.check.Tags) && (len(f.verdicts) == 0 || st.seen && slices.Contains(f.verdicts, st.verdict.String()))
+}
+
+// wantsResult reports whether the request wants to see the result.
+func (f *filter) wantsResult(r *check.Result) bool {
+	return f.named(clean(r.ID), r.Tags) && (len(f.verdicts) == 0 || slices.Contains(f.verdicts, r.Verdict.String()))
+}
+
+func (f *filter) named(id string, tags []string) bool {
+	return (f.ids == nil || f.ids[id]) &&
+		(len(f.tags) == 0 || slices.ContainsFunc(tags, func(tag string) bool { return slices.Contains(f.tags, tag) }))
 }
 
 func (s *Server) listChecks(w http.ResponseWriter, r *http.Request) {
@@ -96,7 +105,7 @@ func (s *Server) listResults(w http.ResponseWriter, r *http.Request) {
 	q, accept := r.URL.Query(), r.Header.Get("Accept")
 	f := parseFilter(q)
 	if q.Has("stream") || strings.Contains(accept, "text/event-stream") {
-		s.events(w, r, f.ids)
+		s.events(w, r, f)
 		return
 	}
 	var latest []*check.Result
