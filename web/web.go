@@ -7,8 +7,10 @@ package web
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,18 +128,34 @@ func (s *Server) SetChecks(checks []*check.Check) {
 	}
 }
 
-// pick returns copies of the states that are wanted, in order, so that whoever
-// reads them slowly holds up no result.
-func (s *Server) pick(wants func(*state) bool) []state {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var picked []state
-	for _, st := range s.order {
-		if wants(st) {
-			picked = append(picked, *st)
+// pickAtOnce is how many checks are copied at once.
+const pickAtOnce = 256
+
+// pick yields copies of the states that are wanted, in order, each valid until
+// the next. It holds the lock only while it copies a few, so that whoever reads
+// them slowly neither holds up results nor costs the memory of all.
+func (s *Server) pick(wants func(*state) bool) iter.Seq[*state] {
+	return func(yield func(*state) bool) {
+		s.mu.RLock()
+		order := s.order // which is replaced and never changed
+		s.mu.RUnlock()
+		picked := make([]state, 0, min(pickAtOnce, len(order)))
+		for some := range slices.Chunk(order, pickAtOnce) {
+			picked = picked[:0]
+			s.mu.RLock()
+			for _, st := range some {
+				if wants(st) {
+					picked = append(picked, *st)
+				}
+			}
+			s.mu.RUnlock()
+			for i := range picked {
+				if !yield(&picked[i]) {
+					return
+				}
+			}
 		}
 	}
-	return picked
 }
 
 // detailed gives a check metrics of its own or takes them away.

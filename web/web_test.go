@@ -199,6 +199,32 @@ func TestResultsAreThoseOfTheReport(t *testing.T) {
 	}
 }
 
+// TestManyChecks lists more checks than are copied and written at once.
+func TestManyChecks(t *testing.T) {
+	const n = 3 * pickAtOnce
+	var checks []*check.Check
+	for i := range n {
+		checks = append(checks, toy(fmt.Sprintf("check-%d", i)))
+	}
+	s := newServer(Options{}, checks...)
+	var document struct {
+		Schema int
+		Checks []struct{ ID string }
+	}
+	if err := json.Unmarshal([]byte(demand(t, s, "/api/v1/checks", 200)), &document); err != nil {
+		t.Fatal(err)
+	}
+	if len(document.Checks) != n || document.Schema != check.Schema || document.Checks[n-1].ID != checks[n-1].ID {
+		t.Errorf("%d checks", len(document.Checks))
+	}
+	if one := demand(t, s, "/api/v1/checks?check=check-700", 200, `"id":"check-700"`); !json.Valid([]byte(one)) || strings.Count(one, `"id"`) != 1 {
+		t.Errorf("one: %s", one)
+	}
+	if none := demand(t, s, "/api/v1/checks?tag=x", 200, `"checks":[]`); !json.Valid([]byte(none)) {
+		t.Errorf("none: %s", none)
+	}
+}
+
 func TestPageEscapes(t *testing.T) {
 	s := newServer(Options{}, toy("<script>x</script>"))
 	s.Put(result("<script>x</script>", check.Down))
