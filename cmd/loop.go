@@ -106,14 +106,21 @@ func (a *App) loadLoop(ctx context.Context, f *loopFlags, files []string, module
 	if err := f.verify(set); err != nil {
 		return nil, err
 	}
-	if l := f.limits(set.Limits); l.PerHost > 0 || l.PerHostRate > 0 {
-		for _, c := range set.Checks {
-			if c.Host == "" {
-				c.Host = hostOf(c.Target)
-			}
+	nameHosts(set.Checks, f.limits(set.Limits))
+	return set, nil
+}
+
+// nameHosts gives checks the hosts by which limits are kept, where there are
+// such limits.
+func nameHosts(checks []*check.Check, l scheduler.Limits) {
+	if l.PerHost <= 0 && l.PerHostRate <= 0 {
+		return
+	}
+	for _, c := range checks {
+		if c.Host == "" {
+			c.Host = hostOf(c.Target)
 		}
 	}
-	return set, nil
 }
 
 // loopFiles returns the files of a loop.

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -47,6 +48,7 @@ const DefaultListen = "127.0.0.1:9780"
 type serveFlags struct {
 	loopFlags
 	listen, webConfig   string
+	allowHosts          list
 	probe               bool
 	probeAllow          list
 	noWatch             bool
@@ -72,6 +74,8 @@ func newServe(a *App) *cobra.Command {
 	flags := c.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.listen, "listen", DefaultListen, "`ADDRESS` to serve HTTP on, HOST:PORT; :PORT for all addresses")
+	f.allowHosts.arg = "HOST"
+	flags.Var(&f.allowHosts, "allow-host", "another host that requests may name, such as that of a reverse proxy; on loopback it is localhost, the --listen host or an address; repeatable")
 	flags.StringVar(&f.webConfig, "web-config", "", "`FILE` with TLS and users of the HTTP server, as of Prometheus exporters")
 	flags.BoolVar(&f.probe, "probe-endpoint", false, "make probes on demand at /probe, as blackbox_exporter does")
 	f.probeAllow.arg = "GLOB"
@@ -107,15 +111,20 @@ func (f *serveFlags) check() error {
 	return nil
 }
 
-// logger returns the daemon's log.
-func (f *serveFlags) logger(a *App) *slog.Logger {
+// logger returns the daemon's log, and its writer, which is to be closed at the
+// end.
+func (f *serveFlags) logger(a *App) (*slog.Logger, *logWriter) {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(f.logLevel.value)) // it is one of the choices
 	o := &slog.HandlerOptions{Level: level}
-	if f.logFormat.value == "json" {
-		return slog.New(slog.NewJSONHandler(a.Stderr, o))
+	handler := func(w io.Writer) slog.Handler {
+		if f.logFormat.value == "json" {
+			return slog.NewJSONHandler(w, o)
+		}
+		return slog.NewTextHandler(w, o)
 	}
-	return slog.New(slog.NewTextHandler(a.Stderr, o))
+	w := newLogWriter(a.Stderr, handler)
+	return slog.New(handler(w)), w
 }
 
 func (a *App) serve(ctx context.Context, f *serveFlags, files []string) error {
@@ -134,11 +143,14 @@ func (a *App) serve(ctx context.Context, f *serveFlags, files []string) error {
 	if err != nil {
 		return err
 	}
-	d := &server{app: a, flags: f, files: files, log: f.logger(a), hangups: hangups}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
 	if err != nil {
 		return usagef("choose another address with --listen", "cannot listen: %v", err)
 	}
+	log, w := f.logger(a)
+	defer w.Close()
+	d := &server{app: a, flags: f, files: files, log: log, hangups: hangups}
+	d.hosts = f.hosts(listener.Addr())
 	d.build(set)
 	return d.run(ctx, listener)
 }
@@ -150,7 +162,9 @@ type server struct {
 	files []string
 	log   *slog.Logger
 
+	hosts   []string         // that requests may name; nil: any
 	hangups <-chan os.Signal // requests to reload
+	life    context.Context  // of what runs beside the checks
 
 	loop   *scheduler.Loop
 	web    *web.Server
@@ -164,9 +178,9 @@ type server struct {
 // build puts the parts together.
 func (d *server) build(set *config.Set) {
 	o := web.Options{
-		Version: d.app.Build.Version, Commit: d.app.Build.Commit, Log: d.log, Now: d.app.Now, Detail: d.flags.detail,
+		Version: d.app.Build.Version, Commit: d.app.Build.Commit, Log: d.log, Now: d.app.Now, Detail: d.flags.detail, Hosts: d.hosts,
 		Engine: func() scheduler.Stats { return d.loop.Stats() },
-		Reload: func(ctx context.Context) error { return d.again(ctx, "request") },
+		Reload: func(context.Context) error { return d.again("request") },
 	}
 	if d.flags.probe {
 		d.prober = &prober{allow: d.flags.probeAllow.values}
@@ -188,10 +202,11 @@ func (d *server) build(set *config.Set) {
 // run makes runs until ctx ends, and then ends in order.
 func (d *server) run(ctx context.Context, listener net.Listener) error {
 	d.app.measuring.Store(true) // the first signal ends it in order
-	front := d.serveHTTP(listener)
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	tasks := d.tasks(background)
+	d.life = life
+	front := d.serveHTTP(listener)
+	tasks := d.tasks(life)
 
 	ended := make(chan struct{})
 	go func() {

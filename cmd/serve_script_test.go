@@ -183,7 +183,7 @@ func answer(client *http.Client, method, url string, header http.Header, want *r
 	if err != nil {
 		return err.Error()
 	}
-	request.Header = header
+	request.Header, request.Host = header, header.Get("Host")
 	response, err := client.Do(request)
 	if err != nil {
 		return err.Error()

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/sonde-cli/sonde/web"
 )
 
 // Bounds of the HTTP server. Streams and scrapes set their own deadlines for
@@ -43,11 +45,25 @@ func (d *server) serveHTTP(listener net.Listener) *httpServer {
 	return s
 }
 
+// hosts returns those that requests may name: any, unless the server listens on
+// loopback or is told some.
+func (f *serveFlags) hosts(addr net.Addr) []string {
+	if !onLoopback(addr) && len(f.allowHosts.values) == 0 {
+		return nil
+	}
+	return web.Hosts(append([]string{f.listen}, f.allowHosts.values...)...)
+}
+
+// onLoopback reports whether nobody else can reach the address.
+func onLoopback(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
 // warnExposed warns of an address that others can reach, which without users
 // and TLS shows them what is measured.
 func (d *server) warnExposed(addr net.Addr) {
-	tcp, ok := addr.(*net.TCPAddr)
-	if ok && tcp.IP.IsLoopback() {
+	if onLoopback(addr) {
 		return
 	}
 	message, hint := "others can reach the HTTP server, and it asks nobody for a password", "--web-config sets up users and TLS"

@@ -51,12 +51,30 @@ func (p *prober) probe(ctx context.Context, module, target string) (check.Result
 		return check.Result{}, fmt.Errorf("%w: %w", web.ErrBadProbe, err)
 	}
 	if deadline, ok := ctx.Deadline(); ok {
-		c.Timeout = min(c.Timeout, max(time.Until(deadline)-beforeEnd, beforeEnd))
+		fit(c, max(time.Until(deadline)-beforeEnd, beforeEnd))
 	}
 	var got latest
 	once := scheduler.Once{Concurrency: 1}
 	err = once.Run(probes.Restrict(ctx, probes.DenyMetadata), []*check.Check{c}, &got)
 	return got.Result, err
+}
+
+// fit makes the attempts of a check end within the time that is left, so that
+// the last one is not cut short: fewer attempts where waiting alone would take
+// more than half of it, and a shorter timeout of each.
+func fit(c *check.Check, left time.Duration) {
+	attempts := max(min(c.Retry.Attempts, int(left/beforeEnd)), 1)
+	waits := make([]time.Duration, attempts+1) // by the number of attempts
+	for n := 1; n < attempts; n++ {
+		waits[n+1] = min(waits[n]+min(c.Retry.Delay(n), left), left) // no sum overflows
+	}
+	if c.Timeout > (left-waits[attempts])/time.Duration(attempts) {
+		for waits[attempts] > left/2 {
+			attempts--
+		}
+	}
+	c.Retry.Attempts = attempts
+	c.Timeout = min(c.Timeout, (left-waits[attempts])/time.Duration(attempts))
 }
 
 func (p *prober) allowed(host string) bool {

@@ -32,7 +32,7 @@ func (d *server) tasks(ctx context.Context) *sync.WaitGroup {
 		for {
 			select {
 			case <-d.hangups:
-				_ = d.again(ctx, "SIGHUP") // it is logged
+				_ = d.again("SIGHUP") // it is logged
 			case <-ctx.Done():
 				return
 			}
@@ -49,14 +49,18 @@ func (d *server) tasks(ctx context.Context) *sync.WaitGroup {
 	return &all
 }
 
-// again reads the files. When they are wrong, everything stays as it was.
-func (d *server) again(ctx context.Context, why string) error {
+// again reads the files, unless the daemon ends meanwhile. When they are wrong,
+// everything stays as it was.
+func (d *server) again(why string) error {
 	d.reload.mu.Lock()
 	defer d.reload.mu.Unlock()
 	d.notify(reloading())
 	defer d.notify("READY=1")
 	// Whoever asked may go away; half a reload helps nobody.
-	set, err := d.app.loadLoop(context.WithoutCancel(ctx), &d.flags.loopFlags, d.files, d.flags.probe)
+	set, err := d.app.loadLoop(d.life, &d.flags.loopFlags, d.files, d.flags.probe)
+	if ended := d.life.Err(); ended != nil {
+		return ended // nobody needs it any more
+	}
 	d.web.Reloaded(err)
 	if err != nil {
 		d.logProblems(err, why)
@@ -100,6 +104,7 @@ func (d *server) apply(set *config.Set) {
 	if !set.Limits.Equal(d.limits) {
 		d.log.Warn("the limits of the files changed, they take effect after a restart")
 	}
+	nameHosts(set.Checks, d.flags.limits(d.limits)) // which the loop still keeps
 	d.web.SetChecks(set.Checks)
 	d.loop.Replace(set.Checks)
 	if d.prober != nil {
@@ -170,7 +175,7 @@ func (d *server) follow(ctx context.Context) {
 			d.log.Warn("watching files", "error", err.Error())
 			rested.Reset(settle) // something may have been overlooked
 		case <-rested.C:
-			_ = d.again(ctx, "file changed") // it is logged
+			_ = d.again("file changed") // it is logged
 		case <-ctx.Done():
 			return
 		}

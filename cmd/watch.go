@@ -99,7 +99,8 @@ type watching struct {
 var errLeft = errors.New("left")
 
 // attend runs the loop until the user leaves. Runs under way are cancelled
-// then: nobody sees their results.
+// then: nobody sees their results. A reader of standard output that is stuck
+// does not keep the user from leaving.
 func (a *App) attend(ctx context.Context, w *watching) error {
 	a.measuring.Store(true) // a signal ends the context
 	ctx, w.stop = context.WithCancelCause(ctx)
@@ -119,7 +120,12 @@ func (a *App) attend(ctx context.Context, w *watching) error {
 		}
 	}
 	w.stop(errLeft)
-	<-ended
+	timer := time.NewTimer(lineEnd)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C: // the reader of standard output is stuck, and with it the loop
+	}
 	return err
 }
 

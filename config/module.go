@@ -40,6 +40,9 @@ func (f *file) modules() {
 		m.file = &file{src: f.src, defaults: f.defaults}
 		f.in.set.Modules = append(f.in.set.Modules, m)
 	}
+	// Checks of modules are made concurrently, and their errors show excerpts.
+	f.src.line(1)
+	f.src.literalSecrets()
 }
 
 // Check makes the check of the module for a target, such as

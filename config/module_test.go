@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -77,6 +78,21 @@ func TestModuleErrors(t *testing.T) {
 			t.Errorf("%s at %s: %v, want %q", tt.module, tt.target, err, tt.want)
 		}
 	}
+}
+
+// TestModulesConcurrently makes checks and errors of modules at once, for the
+// race detector.
+func TestModulesConcurrently(t *testing.T) {
+	modules := loadModules(t, moduleFile)
+	var all sync.WaitGroup
+	for _, name := range []string{"broken", "page", "broken", "ping"} {
+		all.Go(func() {
+			if _, err := modules[name].Check("eu.example.com"); (err != nil) != (name == "broken") && name != "page" {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestModulesAreNotKeptUnasked(t *testing.T) {

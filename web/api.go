@@ -2,6 +2,8 @@ package web
 
 import (
 	"encoding/json"
+	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -70,23 +72,28 @@ func parseFilter(q url.Values) filter {
 	return f
 }
 
+// wants reports whether the request wants to see the check.
 func (f *filter) wants(st *state) bool {
-	return (f.ids == nil || f.ids[st.id]) &&
-		(len(f.verdicts) == 0 || st.seen && slices.Contains(f.verdicts, st.verdict.String())) &&
-		(len(f.tags) == 0 || slices.ContainsFunc(st.check.Tags, func(tag string) bool { return slices.Contains(f.tags, tag) }))
+	return f.named(st.id, st.check.Tags) && (len(f.verdicts) == 0 || st.seen && slices.Contains(f.verdicts, st.verdict.String()))
+}
+
+// wantsResult reports whether the request wants to see the result.
+func (f *filter) wantsResult(r *check.Result) bool {
+	return f.named(clean(r.ID), r.Tags) && (len(f.verdicts) == 0 || slices.Contains(f.verdicts, r.Verdict.String()))
+}
+
+func (f *filter) named(id string, tags []string) bool {
+	return (f.ids == nil || f.ids[id]) &&
+		(len(f.tags) == 0 || slices.ContainsFunc(tags, func(tag string) bool { return slices.Contains(f.tags, tag) }))
 }
 
 func (s *Server) listChecks(w http.ResponseWriter, r *http.Request) {
 	f := parseFilter(r.URL.Query())
-	checks := []wireCheck{}
-	for _, st := range s.pick(f.wants) {
-		checks = append(checks, wire(&st))
-	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(struct { // whoever went away misses it
-		Schema int         `json:"schema"`
-		Checks []wireCheck `json:"checks"`
-	}{check.Schema, checks})
+	writeLines(w, s.pick(f.wants), func(st *state) ([]byte, error) {
+		line, err := json.Marshal(wire(st))
+		return append(line, '\n'), err
+	}, fmt.Sprintf(`{"schema":%d,"checks":[`, check.Schema), ",", "]}\n")
 }
 
 // listResults answers with the latest result of each check: as one document,
@@ -96,35 +103,31 @@ func (s *Server) listResults(w http.ResponseWriter, r *http.Request) {
 	q, accept := r.URL.Query(), r.Header.Get("Accept")
 	f := parseFilter(q)
 	if q.Has("stream") || strings.Contains(accept, "text/event-stream") {
-		s.events(w, r, f.ids)
+		s.events(w, r, f)
 		return
 	}
-	var latest []*check.Result
-	for _, st := range s.pick(func(st *state) bool { return st.latest != nil && f.wants(st) }) {
-		latest = append(latest, st.latest)
-	}
+	latest := s.pick(func(st *state) bool { return st.latest != nil && f.wants(st) })
+	line := func(st *state) ([]byte, error) { return report.Line(*st.latest) }
 	if strings.Contains(accept, "application/x-ndjson") {
 		w.Header().Set("Content-Type", "application/x-ndjson")
-		writeResults(w, latest, "", "", "")
+		writeLines(w, latest, line, "", "", "")
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	writeResults(w, latest, `{"schema":1,"results":[`+"\n", ",", "]}\n")
+	writeLines(w, latest, line, fmt.Sprintf(`{"schema":%d,"results":[`+"\n", check.Schema), ",", "]}\n")
 }
 
-// writeResults writes each result on a line. Results do not change once they
-// are kept, so no lock is held while a slow client reads.
-func writeResults(w http.ResponseWriter, results []*check.Result, head, separator, tail string) {
-	text := []byte(head)
-	for i, r := range results {
-		line, err := report.Line(*r)
-		if err != nil { // cannot happen: a result is plain data
+// writeLines writes a line for each state, in pieces. No lock is held while a
+// slow client reads.
+func writeLines(w http.ResponseWriter, states iter.Seq[*state], line func(*state) ([]byte, error), head, separator, tail string) {
+	text, between := []byte(head), ""
+	for st := range states {
+		line, err := line(st)
+		if err != nil { // cannot happen: it is plain data
 			continue
 		}
-		if i > 0 {
-			text = append(text, separator...)
-		}
-		if text = append(text, line...); len(text) > 64<<10 {
+		text = append(append(text, between...), line...)
+		if between = separator; len(text) > 64<<10 {
 			if _, err := w.Write(text); err != nil {
 				return
 			}

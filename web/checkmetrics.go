@@ -36,8 +36,7 @@ func (c *checkCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		return st.detail
 	})
-	for i := range picked {
-		st := &picked[i]
+	for st := range picked {
 		ch <- info(st)
 		r := st.latest
 		if r == nil {

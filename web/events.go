@@ -32,11 +32,11 @@ type hub struct {
 
 // stream is one client.
 type stream struct {
-	only  map[string]bool // ids; nil for all
-	lines chan []byte     // closed when the client is dropped or the hub ends
+	only  filter
+	lines chan []byte // closed when the client is dropped or the hub ends
 }
 
-func (h *hub) subscribe(only map[string]bool) (*stream, bool) {
+func (h *hub) subscribe(only filter) (*stream, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || len(h.streams) >= maxStreams {
@@ -77,7 +77,7 @@ func (h *hub) publish(r *check.Result) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for s := range h.streams {
-		if s.only != nil && !s.only[r.ID] {
+		if !s.only.wantsResult(r) {
 			continue
 		}
 		select {
@@ -99,7 +99,7 @@ func (h *hub) close() {
 
 // events answers with results as they come, as server-sent events (HTML
 // Standard section 9.2).
-func (s *Server) events(w http.ResponseWriter, r *http.Request, only map[string]bool) {
+func (s *Server) events(w http.ResponseWriter, r *http.Request, only filter) {
 	st, ok := s.hub.subscribe(only)
 	if !ok {
 		w.Header().Set("Retry-After", "10")

@@ -7,8 +7,10 @@ package web
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +38,10 @@ type Options struct {
 	// Detail bounds the number of checks with metrics and a latest result of
 	// their own; the others are counted by kind. 0: DefaultDetail.
 	Detail int
-	Now    func() time.Time // the clock; time.Now when nil
+	// Hosts are those that may be asked for, as of [Hosts], besides localhost
+	// and addresses. nil: any.
+	Hosts []string
+	Now   func() time.Time // the clock; time.Now when nil
 }
 
 // ErrDenied and ErrBadProbe are errors of Options.Probe: the target is not
@@ -94,6 +99,8 @@ func New(o Options) *Server {
 func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
 
 // SetChecks replaces the checks. What is known of those that stay is kept.
+// Checks whose ids differ in secrets only share what is shown of them, as two
+// series of the same labels would be none.
 func (s *Server) SetChecks(checks []*check.Check) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,6 +109,9 @@ func (s *Server) SetChecks(checks []*check.Check) {
 	s.order = make([]*state, 0, len(checks))
 	for _, c := range checks {
 		id := clean(c.Mask.String(c.ID))
+		if s.states[id] != nil {
+			continue
+		}
 		st := before[id]
 		if st == nil || st.check.Kind != c.Kind {
 			st = &state{id: id}
@@ -118,18 +128,34 @@ func (s *Server) SetChecks(checks []*check.Check) {
 	}
 }
 
-// pick returns copies of the states that are wanted, in order, so that whoever
-// reads them slowly holds up no result.
-func (s *Server) pick(wants func(*state) bool) []state {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var picked []state
-	for _, st := range s.order {
-		if wants(st) {
-			picked = append(picked, *st)
+// pickAtOnce is how many checks are copied at once.
+const pickAtOnce = 256
+
+// pick yields copies of the states that are wanted, in order, each valid until
+// the next. It holds the lock only while it copies a few, so that whoever reads
+// them slowly neither holds up results nor costs the memory of all.
+func (s *Server) pick(wants func(*state) bool) iter.Seq[*state] {
+	return func(yield func(*state) bool) {
+		s.mu.RLock()
+		order := s.order // which is replaced and never changed
+		s.mu.RUnlock()
+		picked := make([]state, 0, min(pickAtOnce, len(order)))
+		for some := range slices.Chunk(order, pickAtOnce) {
+			picked = picked[:0]
+			s.mu.RLock()
+			for _, st := range some {
+				if wants(st) {
+					picked = append(picked, *st)
+				}
+			}
+			s.mu.RUnlock()
+			for i := range picked {
+				if !yield(&picked[i]) {
+					return
+				}
+			}
 		}
 	}
-	return picked
 }
 
 // detailed gives a check metrics of its own or takes them away.
@@ -147,7 +173,9 @@ func (s *Server) detailed(st *state, detail bool) {
 // Put takes a result: counts it, keeps it as the check's latest, logs a change
 // of the verdict and sends it to those who listen. It never fails.
 func (s *Server) Put(r check.Result) error {
-	s.note(&r)
+	if was, changed := s.note(&r); changed {
+		s.logChange(&was, &r)
+	}
 	s.hub.publish(&r)
 	return nil
 }
@@ -158,11 +186,16 @@ func (s *Server) Close() error {
 	return nil
 }
 
-func (s *Server) note(r *check.Result) {
+// note counts and keeps a result. When the verdict changed by it, it returns the
+// state before.
+func (s *Server) note(r *check.Result) (was state, changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := clean(r.ID)
 	st := s.states[id]
+	if st != nil && st.check.Kind != r.Kind { // it is another check by now
+		st = nil
+	}
 	if st == nil || !st.detail {
 		s.metrics.of("", r.Kind).count(r)
 	} else {
@@ -175,17 +208,19 @@ func (s *Server) note(r *check.Result) {
 	}
 	s.metrics.queued(r)
 	if st == nil { // gone while it ran
-		return
+		return state{}, false
 	}
-	if !st.seen || st.verdict != r.Verdict {
-		s.logChange(st, r)
+	was, changed = *st, !st.seen || st.verdict != r.Verdict
+	if changed {
 		st.verdict, st.since = r.Verdict, r.Started
 	}
 	st.seen, st.started = true, r.Started
+	return was, changed
 }
 
 // logChange writes a line for a verdict that is not the one before. A first
-// verdict that is good is no news.
+// verdict that is good is no news. The caller does not hold the lock, whatever
+// becomes of the log.
 func (s *Server) logChange(st *state, r *check.Result) {
 	level, message := slog.LevelInfo, "check is "+r.Verdict.String()
 	switch {
@@ -217,7 +252,7 @@ func (s *Server) Handler() http.Handler {
 	if s.o.Probe != nil {
 		mux.HandleFunc("GET /probe", s.probe)
 	}
-	return http.NewCrossOriginProtection().Handler(secure(mux))
+	return http.NewCrossOriginProtection().Handler(secure(s.guard(mux)))
 }
 
 // secure keeps browsers from guessing types, framing pages and running what a

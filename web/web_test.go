@@ -251,9 +251,16 @@ func TestStream(t *testing.T) {
 			}
 		}
 	}
-	all, one := open(""), open("&check=b")
+	all, one, down, tagged := open(""), open("&check=b"), open("&verdict=unknown&verdict=down"), open("&tag=x&tag=y")
 	s.Put(result("a", check.Up))
-	s.Put(result("b", check.Down))
+	b := result("b", check.Down)
+	b.Tags = []string{"y", "z"}
+	s.Put(b)
+	for name, lines := range map[string]*bufio.Reader{"of a verdict": down, "with a tag": tagged} {
+		if got := next(lines); !strings.Contains(got, `"id":"b"`) {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
 	if got := next(all) + next(all); !strings.Contains(got, `"id":"a"`) || !strings.Contains(got, `"id":"b"`) {
 		t.Errorf("all: %s", got)
 	}
@@ -272,8 +279,8 @@ func TestStream(t *testing.T) {
 // TestSlowStreamIsDropped never makes the measuring wait for a client.
 func TestSlowStreamIsDropped(t *testing.T) {
 	var h hub
-	slow, _ := h.subscribe(nil)
-	quick, _ := h.subscribe(nil)
+	slow, _ := h.subscribe(filter{})
+	quick, _ := h.subscribe(filter{})
 	r := result("a", check.Up)
 	for range streamBuffer + 10 {
 		h.publish(&r)
@@ -290,11 +297,11 @@ func TestSlowStreamIsDropped(t *testing.T) {
 	h.leave(slow)
 	h.leave(quick)
 	for range maxStreams {
-		if _, ok := h.subscribe(nil); !ok {
+		if _, ok := h.subscribe(filter{}); !ok {
 			t.Fatal("refused too early")
 		}
 	}
-	if _, ok := h.subscribe(nil); ok {
+	if _, ok := h.subscribe(filter{}); ok {
 		t.Error("more streams than allowed")
 	}
 }
@@ -308,7 +315,7 @@ func TestStreamShowsThatItLives(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*heartbeat+time.Second)
 		defer cancel()
 		w := flushes{httptest.NewRecorder()}
-		s.events(w, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx), nil)
+		s.events(w, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx), filter{})
 		if n := strings.Count(w.Body.String(), ": alive\n\n"); n != 3 {
 			t.Errorf("%d signs of life", n)
 		}
