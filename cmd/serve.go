@@ -75,7 +75,7 @@ func newServe(a *App) *cobra.Command {
 	flags.SortFlags = false
 	flags.StringVar(&f.listen, "listen", DefaultListen, "`ADDRESS` to serve HTTP on, HOST:PORT; :PORT for all addresses")
 	f.allowHosts.arg = "HOST"
-	flags.Var(&f.allowHosts, "allow-host", "another host that requests may name, such as that of a reverse proxy; on loopback it is localhost, the --listen host or an address; repeatable")
+	flags.Var(&f.allowHosts, "allow-host", "another host that requests may name, such as a reverse proxy's; on loopback the others are localhost, addresses and the --listen host; repeatable")
 	flags.StringVar(&f.webConfig, "web-config", "", "`FILE` with TLS and users of the HTTP server, as of Prometheus exporters")
 	flags.BoolVar(&f.probe, "probe-endpoint", false, "make probes on demand at /probe, as blackbox_exporter does")
 	f.probeAllow.arg = "GLOB"
