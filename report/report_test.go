@@ -287,21 +287,28 @@ func TestNothing(t *testing.T) {
 // TestAdvice shows what to do about our own side's fault line by line, and
 // keeps what a target says on one.
 func TestAdvice(t *testing.T) {
-	show := func(code check.Code) string {
+	show := func(code check.Code, message string) string {
 		var b bytes.Buffer
 		o := Options{}
 		sink := Formats()[0].New(&b, o)
-		r := check.Result{ID: "gw", Verdict: check.Unknown, Reason: check.Reason{Code: code, Message: "may not\nhint: sysctl -w a=1\nor be root"}}
+		r := check.Result{ID: "gw", Verdict: check.Unknown, Reason: check.Reason{Code: code, Message: message}}
 		if err := errors.Join(sink.Put(r), sink.Close()); err != nil {
 			t.Fatal(err)
 		}
 		return b.String()
 	}
-	ours := show(check.LocalPermission)
+	const several, one = "may not\nhint: sysctl -w a=1\nor be root", "self-signed\nhint: set tls.ca"
+	ours := show(check.LocalPermission, several)
 	if !strings.Contains(ours, "\n  local.permission: may not\n  hint: sysctl -w a=1\n  or be root\n") || strings.Contains(ours, `\n`) {
 		t.Errorf("advice:\n%s", ours)
 	}
-	if theirs := show(check.HTTPMalformed); !strings.Contains(theirs, `may not\nhint: sysctl`) {
+	if hint := show(check.TLSSelfSigned, one); !strings.Contains(hint, "\n  tls.self_signed: self-signed\n  hint: set tls.ca\n") {
+		t.Errorf("a hint at the end:\n%s", hint)
+	}
+	if theirs := show(check.HTTPMalformed, several); !strings.Contains(theirs, `may not\nhint: sysctl`) {
 		t.Errorf("a target's text:\n%s", theirs)
+	}
+	if theirs := show(check.ExpectCode("body"), one); !strings.Contains(theirs, `self-signed\nhint: set`) {
+		t.Errorf("a target's text in an expectation:\n%s", theirs)
 	}
 }

@@ -75,15 +75,19 @@ func reason(r check.Reason) string {
 	return string(r.Code) + ": " + sentence
 }
 
-// sentences separates what happened from the lines of advice below it. Only
-// what blames our own side has any; in all else a line's end may be the
-// target's and stays an escape.
+// sentences separates what happened from the lines of advice below it. What
+// blames our own side may have several. Elsewhere there is one hint at most, at
+// the end: any other line's end may be the target's and stays an escape, as all
+// do where an expectation shows the target's own words.
 func sentences(r check.Reason) (what string, advice []string) {
-	if !r.Code.Local() {
-		return r.Message, nil
+	if r.Code.Local() {
+		lines := strings.Split(r.Message, "\n")
+		return lines[0], lines[1:]
 	}
-	lines := strings.Split(r.Message, "\n")
-	return lines[0], lines[1:]
+	if i := strings.LastIndex(r.Message, "\n") + 1; strings.HasPrefix(r.Message[i:], "hint: ") && !strings.HasPrefix(string(r.Code), "expect.") {
+		return strings.TrimSuffix(r.Message[:i], "\n"), []string{r.Message[i:]}
+	}
+	return r.Message, nil
 }
 
 // remarks returns what a reader must know beside the verdict: that the check
