@@ -32,12 +32,24 @@ const patience = 2 * time.Minute
 // TestServeScripts runs the scripts of testdata/serve, which are the contract
 // of `sonde serve`.
 func TestServeScripts(t *testing.T) {
+	runDaemonScripts(t, "testdata/serve", scriptCommands{
+		"exits": exits, "serve": serve, "daemon": startDaemon, "until": until, "post": post, "logged": logged,
+		"hangup": hangup, "storm": storm, "unbroken": unbroken, "finish": finish, "credentials": credentials, "supervise": supervise, "notified": notified,
+	})
+}
+
+type scriptCommands = map[string]func(*testscript.TestScript, bool, []string)
+
+// runDaemonScripts runs scripts whose commands start processes of sonde in the
+// background.
+func runDaemonScripts(t *testing.T, dir string, commands scriptCommands) {
+	t.Helper()
 	example, err := filepath.Abs("../checks.example.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/serve",
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
@@ -45,10 +57,7 @@ func TestServeScripts(t *testing.T) {
 			env.Vars = append(env.Vars, "NO_COLOR=", "CI=true", "SONDE_EXAMPLE="+example)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "serve": serve, "daemon": startDaemon, "until": until, "post": post, "logged": logged,
-			"hangup": hangup, "storm": storm, "unbroken": unbroken, "finish": finish, "credentials": credentials, "supervise": supervise, "notified": notified,
-		},
+		Cmds: commands,
 	})
 }
 

@@ -3,7 +3,6 @@ package cmd
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,22 +16,8 @@ import (
 // TestWatchScripts runs the scripts of testdata/watch, which are the contract
 // of `sonde watch` without a terminal.
 func TestWatchScripts(t *testing.T) {
-	example, err := filepath.Abs("../checks.example.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/watch",
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		Setup: func(env *testscript.Env) error {
-			env.Values[daemonsKey{}] = &daemons{running: make(map[string]*running)}
-			env.Vars = append(env.Vars, "NO_COLOR=", "CI=true", "SONDE_EXAMPLE="+example)
-			return nil
-		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "begin": begin, "seen": seen, "leave": leave, "lines": countLines,
-		},
+	runDaemonScripts(t, "testdata/watch", scriptCommands{
+		"exits": exits, "begin": begin, "seen": seen, "leave": leave, "lines": countLines,
 	})
 }
 
