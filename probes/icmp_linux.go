@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -65,7 +63,7 @@ const datagramLife = time.Second
 // sendEchoes makes one round. The reason is of our own side's fault; the echoes hold
 // what was seen until then.
 func sendEchoes(ctx context.Context, plan *echoPlan) (echoes, *check.Reason) {
-	to, why := kernelAddr(plan.to)
+	to, why := kernelAddr(plan.to, 0)
 	if why != nil {
 		return echoes{}, why
 	}
@@ -321,7 +319,7 @@ func (s *icmpSocket) bind() error {
 			from = netip.IPv6Unspecified()
 		}
 	}
-	local, why := kernelAddr(from)
+	local, why := kernelAddr(from, 0)
 	if why != nil {
 		return unix.EADDRNOTAVAIL
 	}
@@ -339,24 +337,4 @@ func (s *icmpSocket) bind() error {
 		s.id = uint16(bound.Port)
 	}
 	return err
-}
-
-// kernelAddr turns an address into what the kernel takes.
-func kernelAddr(a netip.Addr) (unix.Sockaddr, *check.Reason) {
-	if a.Is4() {
-		return &unix.SockaddrInet4{Addr: a.As4()}, nil
-	}
-	sa := &unix.SockaddrInet6{Addr: a.As16()}
-	if zone := a.Zone(); zone != "" {
-		if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-			sa.ZoneId = uint32(n)
-			return sa, nil
-		}
-		ifi, err := net.InterfaceByName(zone)
-		if err != nil {
-			return nil, &check.Reason{Code: check.LocalRoute, Message: fmt.Sprintf("no network interface %s for %s", zone, a)}
-		}
-		sa.ZoneId = uint32(ifi.Index)
-	}
-	return sa, nil
 }

@@ -247,7 +247,7 @@ func TestF3OthersTraffic(t *testing.T) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		addr, _ := kernelAddr(to)
+		addr, _ := kernelAddr(to, 0)
 		for i := uint16(0); ; i++ {
 			select {
 			case <-stop:
