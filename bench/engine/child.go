@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sonde-cli/sonde/config"
+	"github.com/sonde-cli/sonde/internal/memory"
 	"github.com/sonde-cli/sonde/probes"
 	"github.com/sonde-cli/sonde/scheduler"
 )
@@ -141,6 +142,7 @@ func child(ctx context.Context, args []string, w io.Writer) error {
 	}
 	daemon.web.SetChecks(set.Checks)
 	loop.Replace(set.Checks)
+	memory.Relax()
 	ended := make(chan error, 1)
 	go func() { ended <- loop.Run(ctx) }()
 	if err := pause(ctx, o.warmup); err != nil {
