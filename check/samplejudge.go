@@ -84,7 +84,7 @@ func (s Samples) judge(sample *Sample) Judgement {
 		return Judgement{Verdict: Down, Reason: s.reason(sample, Down, "%d of %d passed", passed)}
 	case known == 0 || 2*known < s.Count || passed < needed:
 		return Judgement{Verdict: Unknown, Reason: s.reason(sample, Unknown, "%d of %d could be measured", known)}
-	case n[Up] >= needed:
+	case n[Up] >= needed && (s.Pass > 0 || n[Degraded] == 0):
 		return Judgement{Verdict: Up}
 	default:
 		return Judgement{Verdict: Degraded, Reason: s.reason(sample, Degraded, "%d of %d met every preference", n[Up])}
