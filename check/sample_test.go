@@ -62,6 +62,8 @@ func TestJudgeSample(t *testing.T) {
 		{name: "enough are up beside the degraded", seen: up30[1:] + "g", pass: 0.95, verdict: check.Up},
 		{name: "enough passed and too few are up", seen: up30[4:] + "gggg", pass: 0.95, verdict: check.Degraded, code: "expect.latency",
 			message: "26 of 30 met every preference (86.6%), want 95%; 4 expect.latency: latency 4ms, want < 3ms"},
+		{name: "a share with decimals", seen: "dddd", pass: 0.0001, verdict: check.Down, code: check.HTTPStatus,
+			message: "0 of 4 passed (0%), want 0.01%; 4 http.status: status 503, want 200"},
 		{name: "what could not be made is no failure", seen: up30[1:] + "o", pass: 0.95, verdict: check.Up},
 		{name: "what could not be made decides", seen: up30[1:] + "o", pass: 1, verdict: check.Unknown, code: check.LocalOverload,
 			message: "29 of 30 could be measured (96.6%), want 100%; 1 local.overload: too busy"},
