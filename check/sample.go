@@ -1,6 +1,10 @@
 package check
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // Samples tells how a run observes several times.
 type Samples struct {
@@ -75,6 +79,30 @@ func (s *Sample) Latencies() []time.Duration {
 		}
 	}
 	return all
+}
+
+// SampleResult makes the result of a sample out of that of one of its
+// observations, which lends its facts, its findings and the command that
+// reproduces it. The phases are those of the observation at the median. It
+// takes shown over.
+func (c *Check) SampleResult(shown Result, s *Sample, j Judgement, phases Phases) Result {
+	r := shown
+	r.Sample, r.Verdict, r.Reason = s, j.Verdict, c.maskReason(j.Reason)
+	r.Findings = slices.Concat(r.Findings, j.Findings)
+	for i := range r.Findings {
+		r.Findings[i].Expect = c.Mask.String(r.Findings[i].Expect)
+	}
+	if r.Facts == nil {
+		r.Facts = make(Facts)
+	}
+	maps.Copy(r.Facts, s.Facts())
+	if i, ok := s.Median(); ok {
+		r.Latency, r.Phases = s.Points[i].Latency, phases
+	}
+	if len(s.Points) > 0 {
+		r.Started = s.Points[0].Started
+	}
+	return r
 }
 
 // wireSample is the JSON form of a Sample, part of that of a Result.
