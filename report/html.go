@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"html/template"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
@@ -20,6 +19,9 @@ var htmlFiles embed.FS
 // htmlLimit bounds, in bytes, the table's rows and, again, the details. What
 // does not fit is counted: the worst come first, so it is what is up.
 const htmlLimit = 4_000_000
+
+// htmlOpen is how many details of what is down are open when the page is.
+const htmlOpen = 50
 
 // htmlText is the most columns that one piece of text takes in the page.
 const htmlText = 1000
@@ -77,6 +79,14 @@ func htmlSymbol(class string) string {
 	return map[string]string{"down": "✗", "unknown": "?", "degraded": "!", "flaky": "~", "up": "✓"}[class]
 }
 
+// htmlLabel returns how a class is written: as the verdict with its remark.
+func htmlLabel(class string) string {
+	if class == "flaky" {
+		return "up, flaky"
+	}
+	return class
+}
+
 // writeHTML writes one page that needs nothing else: no script, no font, no
 // picture, no network.
 func writeHTML(b *bytes.Buffer, r run) {
@@ -88,7 +98,7 @@ func writeHTML(b *bytes.Buffer, r run) {
 		Policy: "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'sha256-" +
 			base64.StdEncoding.EncodeToString(hash[:]) + "'",
 		Started: r.o.Started.UTC(), Took: check.FormatDuration(r.o.elapsed()), Exit: r.o.ExitCode(r.sum),
-		Latency: overall(r.results),
+		Latency: distribution(overall(r.results)),
 	}
 	p.Heading, p.Class = htmlHeading(r)
 	p.Symbol = htmlSymbol(p.Class)
@@ -108,14 +118,22 @@ func (p *htmlPage) fill(t *template.Template, results []check.Result) {
 	var rows, details bytes.Buffer
 	noRow, noDetail := 0, 0
 	for i, r := range sorted {
-		d := htmlDetailOf(fmt.Sprintf("c%d", i+1), r)
-		text, ok := render(t, "detail", d, &details)
-		if ok {
+		if noRow > 0 { // nor is there room for details, which are longer
+			noRow++
+			noDetail++
+			continue
+		}
+		d := htmlDetailOf(r)
+		d.ID, d.Open = fmt.Sprintf("c%d", i+1), r.Verdict == check.Down && i < htmlOpen
+		if noDetail > 0 {
+			d.ID, noDetail = "", noDetail+1
+		} else if text, ok := render(t, "detail", d, &details); ok {
 			p.Details = append(p.Details, text)
 		} else {
-			d.ID, noDetail = "", noDetail+1
+			d.ID, noDetail = "", 1
 		}
-		if text, ok = render(t, "row", d, &rows); !ok {
+		text, ok := render(t, "row", d, &rows)
+		if !ok {
 			noRow++
 			continue
 		}
@@ -133,7 +151,7 @@ func (p *htmlPage) fill(t *template.Template, results []check.Result) {
 	}
 }
 
-// render returns the named template of v, unless that takes all, which holds
+// render returns the named template of v, unless it takes all, which holds
 // what was rendered before, beyond the limit.
 func render(t *template.Template, name string, v any, all *bytes.Buffer) (template.HTML, bool) {
 	before := all.Len()
@@ -158,7 +176,7 @@ func (p *htmlPage) count(results []check.Result) {
 		}
 		part := 100 * float64(n[class]) / float64(max(1, len(results)))
 		p.Counts = append(p.Counts, htmlCount{
-			Class: class, Symbol: htmlSymbol(class), Label: class, N: n[class],
+			Class: class, Symbol: htmlSymbol(class), Label: htmlLabel(class), N: n[class],
 			Link: slices.ContainsFunc(p.Groups, func(g htmlGroup) bool { return g.Class == class }),
 			X:    percent(at), W: percent(part),
 		})
@@ -171,35 +189,35 @@ func (p *htmlPage) count(results []check.Result) {
 func htmlHeading(r run) (text, class string) {
 	n, optional := make(map[string]int), make(map[string]int)
 	for _, res := range r.results {
-		class := htmlClass(res)
-		n[class]++
-		if res.Optional {
-			optional[class]++
-		}
+		n[htmlClass(res)]++
+		optional[htmlClass(res)] += int(truth(res.Optional))
 	}
-	for _, class := range htmlClasses() {
-		if n[class] == 0 {
-			continue
-		}
-		is, total := "is", plural(r.sum.Total, "check")
-		if n[class] > 1 {
-			is = "are"
-		}
-		some := fmt.Sprintf("%d of %s %s ", n[class], total, is)
-		if n[class] == r.sum.Total {
-			some = strings.TrimPrefix("All "+total+" are ", "All 1 ")
-			if r.sum.Total == 1 {
-				some = "The check is "
-			}
-		}
-		switch {
-		case class == "flaky":
-			some = fmt.Sprintf("All is up, but %d of %s %s ", n[class], total, is)
-		case class == "down" && optional[class] == n[class]:
-			class += ", but optional"
-			return some + class, "down"
-		}
-		return some + class, class
+	i := slices.IndexFunc(htmlClasses(), func(class string) bool { return n[class] > 0 })
+	if i < 0 {
+		return "No checks ran", check.Unknown.String()
 	}
-	return "No checks ran", "unknown"
+	class = htmlClasses()[i]
+	all, some := n[class] == r.sum.Total, howMany(n[class], r.sum.Total)
+	switch {
+	case class == "flaky" && all:
+		return some + " up, but flaky", class
+	case class == "flaky":
+		return "All is up, but " + some + " flaky", class
+	case class == check.Down.String() && optional[class] == n[class]:
+		return some + " down, but optional", class
+	}
+	return some + " " + class, class
+}
+
+// howMany begins a sentence: "2 of 6 checks are".
+func howMany(n, total int) string {
+	switch {
+	case total == 1:
+		return "The check is"
+	case n == total:
+		return fmt.Sprintf("All %d checks are", total)
+	case n == 1:
+		return fmt.Sprintf("1 of %d checks is", total)
+	}
+	return fmt.Sprintf("%d of %d checks are", n, total)
 }

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,10 +49,10 @@ type htmlPair struct{ Name, Value string }
 // text makes a text fit for the page: clean and bounded.
 func text(s string) string { return short(clean(s), htmlText) }
 
-func htmlDetailOf(id string, r check.Result) htmlDetail {
+func htmlDetailOf(r check.Result) htmlDetail {
 	what, advice := sentences(r.Reason)
 	d := htmlDetail{
-		ID: id, Open: r.Verdict == check.Down, Class: htmlClass(r), Symbol: symbol(r), Verdict: r.Verdict.String(),
+		Class: htmlClass(r), Symbol: symbol(r), Verdict: r.Verdict.String(),
 		Name: short(clean(r.ID), htmlText/4), Kind: short(clean(r.Kind), htmlText/4), Latency: latency(r),
 		Remarks: short(clean(remarks(r)), htmlText/4),
 		Code:    text(string(r.Reason.Code)), Message: text(what),
@@ -68,7 +69,7 @@ func htmlDetailOf(id string, r check.Result) htmlDetail {
 	}
 	for _, f := range r.Findings {
 		d.Findings = append(d.Findings, htmlFinding{
-			OK: f.OK, Level: f.Level.String(), Expect: text(f.Expect), Got: text(got(f)), Where: text(place(f.File, f.Line)),
+			OK: f.OK, Level: f.Level.String(), Expect: text(f.Expect), Got: text(got(f)), Where: short(clean(place(f.File, f.Line)), htmlText/10),
 		})
 	}
 	for _, a := range r.Failed {
@@ -96,7 +97,7 @@ func htmlSampleOf(s *check.Sample) *htmlSample {
 	if s == nil {
 		return nil
 	}
-	h := &htmlSample{Words: fmt.Sprintf("%d of %d passed", s.Passed(), len(s.Points)), Plot: sampled(s)}
+	h := &htmlSample{Words: fmt.Sprintf("%d of %d passed", s.Passed(), len(s.Points)), Plot: distribution(s)}
 	if n := s.Unknown(); n > 0 {
 		h.Words += fmt.Sprintf(", %d could not be made", n)
 	}
@@ -244,5 +245,6 @@ func percent(f float64) string {
 
 // seconds writes a number of seconds for people.
 func seconds(s float64) string {
-	return check.FormatDuration(time.Duration(s * float64(time.Second)))
+	const most = float64(1 << 62) // a sum of hostile durations may be no duration
+	return check.FormatDuration(time.Duration(min(most, math.Round(s*float64(time.Second)))))
 }

@@ -10,13 +10,6 @@ import (
 	"github.com/sonde-cli/sonde/check"
 )
 
-// observed is one latency of a distribution.
-type observed struct {
-	latency  time.Duration
-	failed   bool // it did not pass
-	answered bool // it is that of an answer and counts for the percentiles
-}
-
 // htmlPlot is a distribution of latencies on a logarithmic axis: a mark for
 // each where they are few, else bars.
 type htmlPlot struct {
@@ -24,10 +17,10 @@ type htmlPlot struct {
 	Most  int    // what the highest bar counts; 0 where each has its own mark
 	Dots  []htmlDot
 	Bars  []htmlBar
-	Marks []htmlRank
+	Ranks []htmlRank
 	Ticks []htmlMark
-	// Failed tells that some failed, which needs a legend.
-	Failed bool
+	// Failed is how many did not pass.
+	Failed int
 }
 
 // htmlRank is a percentile. Each has a line of its own for its label, so that
@@ -62,81 +55,47 @@ const (
 	minBins    = 16
 )
 
-// fewest are the observations below which a p95 is but the largest of them.
-const fewest = 20
-
-// overall is the distribution of the latencies of all checks that could be
-// measured. Those that are down may tell how long a timeout is, hence the
-// percentiles are of the others.
-func overall(results []check.Result) *htmlPlot {
-	var all []observed
+// overall is the sample of the latencies of all checks. Those that are down may
+// tell how long a timeout is, so they count as not answered.
+func overall(results []check.Result) *check.Sample {
+	s := &check.Sample{}
 	for _, r := range results {
-		if r.Latency > 0 && r.Verdict != check.Unknown {
-			all = append(all, observed{r.Latency, r.Verdict == check.Down, r.Verdict != check.Down})
+		if r.Latency > 0 {
+			s.Points = append(s.Points, check.Point{Latency: r.Latency, Verdict: r.Verdict, Failed: r.Verdict == check.Down})
 		}
 	}
-	return distribution(all)
+	return s
 }
 
-// sampled is the distribution of the observations of a sample.
-func sampled(s *check.Sample) *htmlPlot {
-	if s == nil {
+// distribution plots what could be measured; nil when that is less than two.
+func distribution(s *check.Sample) *htmlPlot {
+	points := slices.DeleteFunc(slices.Clone(s.Points), func(p check.Point) bool { return p.Verdict == check.Unknown })
+	if len(points) < 2 {
 		return nil
 	}
-	var all []observed
-	for i := range s.Points {
-		if p := &s.Points[i]; p.Verdict != check.Unknown {
-			all = append(all, observed{p.Latency, !p.Passed(), p.Answered()})
-		}
-	}
-	return distribution(all)
-}
-
-// distribution plots latencies. It returns nil for fewer than two.
-func distribution(all []observed) *htmlPlot {
-	if len(all) < 2 {
-		return nil
-	}
-	slices.SortFunc(all, func(a, b observed) int { return cmp.Compare(a.latency, b.latency) })
-	axis := newLogAxis(all[0].latency, all[len(all)-1].latency)
-	p := &htmlPlot{Ticks: axis.ticks()}
-	if bins := axis.bins(all, dotBins); highest(bins) <= maxDots {
+	byLatency := func(a, b check.Point) int { return cmp.Compare(a.Latency, b.Latency) }
+	least, most := slices.MinFunc(points, byLatency).Latency, slices.MaxFunc(points, byLatency).Latency
+	axis := newLogAxis(least, most)
+	p := &htmlPlot{Ticks: axis.ticks(), Failed: len(points) - s.Passed()}
+	if bins := axis.bins(points, dotBins); highest(bins) <= maxDots {
 		p.dots(bins)
 	} else {
-		p.bars(axis, axis.bins(all, max(minBins, min(dotBins, int(2*math.Sqrt(float64(len(all))))))))
+		n := int(2 * math.Sqrt(float64(len(points))))
+		p.bars(axis, axis.bins(points, max(minBins, min(dotBins, n))))
 	}
-	failed := 0
-	var answers []time.Duration
-	for _, o := range all {
-		if o.failed {
-			failed++
+	p.Label = fmt.Sprintf("%d latencies from %s to %s", len(points), check.FormatDuration(least), check.FormatDuration(most))
+	facts := s.Facts()
+	for _, name := range []string{"p50", "p95"} {
+		if d, ok := facts["latency."+name].(time.Duration); ok {
+			label := name + " " + check.FormatDuration(d)
+			p.Ranks = append(p.Ranks, rank(len(p.Ranks), axis.at(d), label))
+			p.Label += ", " + label
 		}
-		if o.answered {
-			answers = append(answers, o.latency)
-		}
 	}
-	p.Label = fmt.Sprintf("%d latencies from %s to %s", len(all), check.FormatDuration(all[0].latency), check.FormatDuration(all[len(all)-1].latency))
-	p.percentile(axis, answers, 50)
-	if len(answers) >= fewest {
-		p.percentile(axis, answers, 95)
-	}
-	p.Failed = failed > 0
-	if p.Failed {
-		p.Label += fmt.Sprintf(", %d failed", failed)
+	if p.Failed > 0 {
+		p.Label += fmt.Sprintf(", %d failed", p.Failed)
 	}
 	return p
-}
-
-// percentile marks the nearest rank: the smallest latency that at least n
-// percent of all do not exceed.
-func (p *htmlPlot) percentile(axis logAxis, sorted []time.Duration, n int) {
-	if len(sorted) == 0 {
-		return
-	}
-	d := sorted[(len(sorted)*n+99)/100-1]
-	label := fmt.Sprintf("p%d %s", n, check.FormatDuration(d))
-	p.Marks = append(p.Marks, rank(len(p.Marks), axis.at(d), label))
-	p.Label += ", " + label
 }
 
 // rank places the label of the percentile that is the nth of the plot beside its
@@ -213,12 +172,12 @@ func (a logAxis) at(d time.Duration) float64 {
 // value returns the seconds at a percentage of the width.
 func (a logAxis) value(x float64) float64 { return math.Exp(a.from + x/100*a.size) }
 
-func (a logAxis) bins(all []observed, n int) []bin {
+func (a logAxis) bins(points []check.Point, n int) []bin {
 	bins := make([]bin, n)
-	for _, o := range all {
-		b := &bins[max(0, min(n-1, int(a.at(o.latency)/100*float64(n))))]
+	for i := range points {
+		b := &bins[max(0, min(n-1, int(a.at(points[i].Latency)/100*float64(n))))]
 		b.all++
-		if o.failed {
+		if !points[i].Passed() {
 			b.failed++
 		}
 	}
@@ -228,10 +187,11 @@ func (a logAxis) bins(all []observed, n int) []bin {
 // ticks labels round durations: evenly below a decade, else 1, 2 and 5 of each
 // decade or only its 1.
 func (a logAxis) ticks() []htmlMark {
+	const longest = 9e9 // seconds of a duration
 	low, high := a.value(0), a.value(100)
 	var ticks []htmlMark
 	add := func(v float64) {
-		if v >= low && v <= high {
+		if v >= low && v <= min(high, longest) {
 			ticks = append(ticks, mark(100*(math.Log(v)-a.from)/a.size, seconds(v)))
 		}
 	}
@@ -243,13 +203,13 @@ func (a logAxis) ticks() []htmlMark {
 		return ticks
 	}
 	first, last := int(math.Floor(math.Log10(low))), int(math.Ceil(math.Log10(high)))
-	every := (last-first)/6 + 1
+	every, few := (last-first)/6+1, high < 300*low
 	for e := first; e <= last; e++ {
 		if (e-first)%every != 0 {
 			continue
 		}
 		add(math.Pow10(e))
-		if last-first <= 2 {
+		if few {
 			add(2 * math.Pow10(e))
 			add(5 * math.Pow10(e))
 		}
