@@ -75,8 +75,7 @@ func TestOracleHTMLPolicy(t *testing.T) {
 	}
 }
 
-// TestOracleHTMLLook holds that the style is applied, light and dark, and that
-// a narrow page is not wider than the screen.
+// TestOracleHTMLLook holds that the style is applied, light and dark.
 func TestOracleHTMLLook(t *testing.T) {
 	for _, tt := range []struct {
 		scheme string
