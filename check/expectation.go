@@ -82,6 +82,6 @@ type Finding struct {
 	// Note says what a reader must know of the values: that a percentile is the
 	// maximum.
 	Note string `json:"note,omitempty"`
-	File   string         `json:"file,omitempty"`
-	Line   int            `json:"line,omitempty"`
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
 }
