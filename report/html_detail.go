@@ -1,7 +1,6 @@
 package report
 
 import (
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -23,6 +22,7 @@ type htmlDetail struct {
 	Kind    string
 	Target  string // empty when it is the name
 	Latency string
+	Passed  string // of the samples; empty when there are none
 	Remarks string // beside the verdict: why it is not simply up, on one line
 
 	Code      string
@@ -40,6 +40,7 @@ type htmlDetail struct {
 type htmlFinding struct {
 	OK                        bool
 	Level, Expect, Got, Where string
+	Note                      string
 }
 
 type htmlAttempt struct{ Code, Message string }
@@ -61,6 +62,9 @@ func htmlDetailOf(r check.Result) htmlDetail {
 	if r.Flaky {
 		d.Verdict += ", flaky"
 	}
+	if r.Sample != nil {
+		d.Passed = sampleCount(r.Sample) + " passed"
+	}
 	if r.Target != r.ID {
 		d.Target = short(clean(r.Target), htmlText/4)
 	}
@@ -69,7 +73,7 @@ func htmlDetailOf(r check.Result) htmlDetail {
 	}
 	for _, f := range r.Findings {
 		d.Findings = append(d.Findings, htmlFinding{
-			OK: f.OK, Level: f.Level.String(), Expect: text(f.Expect), Got: text(got(f)), Where: short(clean(place(f.File, f.Line)), htmlText/10),
+			OK: f.OK, Level: f.Level.String(), Expect: text(f.Expect), Got: text(got(f)), Note: text(f.Note), Where: short(clean(place(f.File, f.Line)), htmlText/10),
 		})
 	}
 	for _, a := range r.Failed {
@@ -97,13 +101,7 @@ func htmlSampleOf(s *check.Sample) *htmlSample {
 	if s == nil {
 		return nil
 	}
-	h := &htmlSample{Words: fmt.Sprintf("%d of %d passed", s.Passed(), len(s.Points)), Plot: distribution(s)}
-	if n := s.Unknown(); n > 0 {
-		h.Words += fmt.Sprintf(", %d could not be made", n)
-	}
-	if s.Early {
-		h.Words += fmt.Sprintf("; ended before the %d planned, since the verdict could not change any more", s.Planned)
-	}
+	h := &htmlSample{Words: sampleWords(s), Plot: distribution(s)}
 	at := make(map[check.Code]int)
 	for i := range s.Points {
 		r := s.Points[i].Reason
