@@ -23,8 +23,12 @@ const htmlLimit = 4_000_000
 // htmlOpen is how many details of what is down are open when the page is.
 const htmlOpen = 50
 
-// htmlText is the most columns that one piece of text takes in the page.
-const htmlText = 1000
+// The most columns that a text takes in the page, and one that has to stay in
+// a row.
+const (
+	htmlText = 1000
+	htmlName = 250
+)
 
 // htmlPage is what the template makes the page of. Every text is clean; the
 // template escapes it for where it stands.

@@ -47,16 +47,16 @@ type htmlAttempt struct{ Code, Message string }
 
 type htmlPair struct{ Name, Value string }
 
-// text makes a text fit for the page: clean and bounded.
-func text(s string) string { return short(clean(s), htmlText) }
+// tidy makes a text fit for the page: clean and at most so many columns.
+func tidy(s string, columns int) string { return short(clean(s), columns) }
 
 func htmlDetailOf(r check.Result) htmlDetail {
 	what, advice := sentences(r.Reason)
 	d := htmlDetail{
 		Class: htmlClass(r), Symbol: symbol(r), Verdict: r.Verdict.String(),
-		Name: short(clean(r.ID), htmlText/4), Kind: short(clean(r.Kind), htmlText/4), Latency: latency(r),
-		Remarks: short(clean(remarks(r)), htmlText/4),
-		Code:    text(string(r.Reason.Code)), Message: text(what),
+		Name: tidy(r.ID, htmlName), Kind: tidy(r.Kind, htmlName), Latency: latency(r),
+		Remarks: tidy(remarks(r), htmlName),
+		Code:    tidy(string(r.Reason.Code), htmlText), Message: tidy(what, htmlText),
 		Waterfall: waterfall(r), Sample: htmlSampleOf(r.Sample), Reproduce: clean(r.Reproduce), About: htmlAbout(r),
 	}
 	if r.Flaky {
@@ -66,21 +66,22 @@ func htmlDetailOf(r check.Result) htmlDetail {
 		d.Passed = sampleCount(r.Sample) + " passed"
 	}
 	if r.Target != r.ID {
-		d.Target = short(clean(r.Target), htmlText/4)
+		d.Target = tidy(r.Target, htmlName)
 	}
 	for _, line := range advice {
-		d.Advice = append(d.Advice, text(line))
+		d.Advice = append(d.Advice, tidy(line, htmlText))
 	}
 	for _, f := range r.Findings {
 		d.Findings = append(d.Findings, htmlFinding{
-			OK: f.OK, Level: f.Level.String(), Expect: text(f.Expect), Got: text(got(f)), Note: text(f.Note), Where: short(clean(place(f.File, f.Line)), htmlText/10),
+			OK: f.OK, Level: f.Level.String(), Expect: tidy(f.Expect, htmlText), Got: tidy(got(f), htmlText), Note: tidy(f.Note, htmlText),
+			Where: tidy(place(f.File, f.Line), htmlName),
 		})
 	}
 	for _, a := range r.Failed {
-		d.Attempts = append(d.Attempts, htmlAttempt{text(string(a.Code)), text(sentence(a))})
+		d.Attempts = append(d.Attempts, htmlAttempt{tidy(string(a.Code), htmlText), tidy(sentence(a), htmlText)})
 	}
 	for _, f := range factLines(r, true) {
-		d.Facts = append(d.Facts, htmlPair{text(f.name), text(f.value)})
+		d.Facts = append(d.Facts, htmlPair{tidy(f.name, htmlText), tidy(f.value, htmlText)})
 	}
 	return d
 }
@@ -110,7 +111,7 @@ func htmlSampleOf(s *check.Sample) *htmlSample {
 		}
 		if _, seen := at[r.Code]; !seen {
 			at[r.Code] = len(h.Reasons)
-			h.Reasons = append(h.Reasons, htmlReason{Code: text(string(r.Code)), Message: text(sentence(r))})
+			h.Reasons = append(h.Reasons, htmlReason{Code: tidy(string(r.Code), htmlText), Message: tidy(sentence(r), htmlText)})
 		}
 		h.Reasons[at[r.Code]].N++
 	}
@@ -150,7 +151,7 @@ func htmlAbout(r check.Result) []htmlPair {
 	}
 	pairs = slices.DeleteFunc(pairs, func(p htmlPair) bool { return p.Value == "" })
 	for i := range pairs {
-		pairs[i].Value = text(pairs[i].Value)
+		pairs[i].Value = tidy(pairs[i].Value, htmlText)
 	}
 	return pairs
 }
@@ -204,7 +205,7 @@ func waterfall(r check.Result) *htmlWaterfall {
 	at := 0.0
 	for i, ph := range r.Phases {
 		d := max(0, ph.Duration.Seconds())
-		label := short(clean(ph.Name), phaseColumn*2) + " " + check.FormatDuration(ph.Duration)
+		label := tidy(ph.Name, phaseColumn*2) + " " + check.FormatDuration(ph.Duration)
 		w.Lanes = append(w.Lanes, lane(i, ph.Name, label, 100*at/total, 100*d/total))
 		words = append(words, label)
 		at += d
