@@ -52,6 +52,7 @@ func Formats() []Format {
 		{"nagios", "the output of a Nagios plugin: status line and performance data", atClose("nagios", writeNagios)},
 		{"prometheus", "metrics for node_exporter's textfile collector", atClose("prometheus", writePrometheus)},
 		{"markdown", "Markdown for a step's summary or a comment", atClose("markdown", writeMarkdown)},
+		{"html", "one self-contained page for a browser, with waterfalls and distributions", atClose("html", writeHTML)},
 	}
 }
 
