@@ -49,10 +49,16 @@ type Result struct {
 
 	Attempts int
 	Flaky    bool // up or degraded, but only after a failed attempt
-	// Failed holds the reasons of the attempts before the reported one.
-	Failed []Reason
+	// Failed holds the attempts before the reported one.
+	Failed []Attempt
 
 	Reproduce string
+}
+
+// Attempt is one that failed before the reported one.
+type Attempt struct {
+	Reason
+	Latency time.Duration // as of the result; 0 when nothing was measured
 }
 
 // Result makes the result of an attempt. It masks the check's secrets and cuts

@@ -26,6 +26,8 @@ func in(t *testing.T, format string, results []check.Result) string {
 	return ""
 }
 
+func failed(r check.Result) bool { return r.Verdict == check.Down || r.Verdict == check.Unknown }
+
 // slices of results that every format must bear.
 func variety() map[string][]check.Result {
 	return map[string][]check.Result{"sample": sample(), "hostile": hostile(), "none": nil, "many": many(300)}
@@ -58,8 +60,9 @@ func TestJUnit(t *testing.T) {
 		for i, r := range results {
 			c := doc.Suites[i].Case
 			got := fmt.Sprint(c.Failure != nil, c.Error != nil, c.Skipped != nil, len(c.Flaky) > 0)
-			down, unknown := r.Verdict == check.Down && !r.Optional, r.Verdict == check.Unknown && !r.Optional
-			want := fmt.Sprint(down, unknown, failed(r) && r.Optional, r.Flaky)
+			skipped := failed(r) && (r.Optional || r.Attempts == 0)
+			down, unknown := r.Verdict == check.Down && !skipped, r.Verdict == check.Unknown && !skipped
+			want := fmt.Sprint(down, unknown, skipped, r.Flaky)
 			if got != want {
 				t.Errorf("%s: %q: failure, error, skipped, flaky are %s, want %s", name, r.ID, got, want)
 			}
@@ -177,7 +180,7 @@ func TestNagios(t *testing.T) {
 		results []check.Result
 		want    string
 	}{
-		{[]check.Result{{ID: "a", Verdict: check.Up, Flaky: true}}, "OK"},
+		{[]check.Result{{ID: "a", Verdict: check.Up, Flaky: true}}, "WARNING"},
 		{[]check.Result{{ID: "a", Verdict: check.Up}, {ID: "b", Verdict: check.Down, Optional: true}}, "OK"},
 		{[]check.Result{{ID: "a", Verdict: check.Up}, {ID: "b", Verdict: check.Degraded}}, "WARNING"},
 		{[]check.Result{{ID: "a"}, {ID: "b", Verdict: check.Degraded}}, "UNKNOWN"},

@@ -36,18 +36,18 @@ func newMeter(c *clock) *meter {
 // after a failed attempt is flaky, unless that failure was our own. ctx must not have a
 // deadline: to the probe, one that passes would be the target's fault.
 func (m *meter) run(ctx context.Context, c *check.Check, r *check.Result) {
-	var failed []check.Reason
+	var failed []check.Attempt
 	for n := 1; ; n++ {
 		m.attempt(ctx, c, r)
 		r.Attempts, r.Failed = n, failed
 		if r.Verdict == check.Up || r.Verdict == check.Degraded {
-			r.Flaky = slices.ContainsFunc(failed, func(f check.Reason) bool { return !f.Code.Local() })
+			r.Flaky = slices.ContainsFunc(failed, func(f check.Attempt) bool { return !f.Code.Local() })
 			return
 		}
 		if n >= c.Retry.Attempts || r.Reason.Code == check.LocalShutdown {
 			return
 		}
-		failed = append(failed, r.Reason)
+		failed = append(failed, check.Attempt{Reason: r.Reason, Latency: r.Latency})
 		if !pause(ctx, c.Retry.Delay(n)) {
 			r.Verdict, r.Failed = check.Unknown, failed
 			r.Reason = check.Reason{
