@@ -65,12 +65,13 @@ func newCheck(a *App) *cobra.Command {
 	flags.Var(&f.retry, "retry", "more attempts when one fails; a check that needed one is flaky")
 	f.options.register(c)
 	f.register(a, c)
+	f.registerExitStyle(c)
 	complete(c, "set", a.optionPaths)
 	return c
 }
 
 func (a *App) check(ctx context.Context, f *checkFlags, targets []string) error {
-	destinations, err := parseReports(f.reports.values, a.cardOrTable())
+	destinations, err := a.destinations(&f.verdictFlags, a.cardOrTable())
 	if err != nil {
 		return err
 	}

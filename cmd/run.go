@@ -58,6 +58,7 @@ func newRun(a *App) *cobra.Command {
 	f.concurrency = scheduler.DefaultConcurrency
 	flags.Var(&f.concurrency, "concurrency", "how many checks are measured at once")
 	f.register(a, c)
+	f.registerExitStyle(c)
 	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
 	tags := a.labels(func(_ string, tags []string) []string { return tags })
 	complete(c, "tag", tags)
@@ -69,7 +70,7 @@ func (a *App) run(ctx context.Context, f *runFlags, files []string) error {
 	if f.concurrency < 1 {
 		return usagef("", "--concurrency %d: it takes at least 1", f.concurrency)
 	}
-	destinations, err := parseReports(f.reports.values, tableFormat())
+	destinations, err := a.destinations(&f.verdictFlags, tableFormat())
 	if err != nil {
 		return err
 	}
