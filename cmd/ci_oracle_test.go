@@ -165,11 +165,7 @@ func TestOracleNagios(t *testing.T) {
 // checked all, and returns what its status file says of them.
 func startNagios(t *testing.T, checks map[string]string) map[string]map[string]string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "nagios") // the path of a socket must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := t.TempDir()
 	objects := strings.ReplaceAll(nagiosObjects, "SONDE", sondeIn(t, dir))
 	for name, text := range checks {
 		file := filepath.Join(dir, name+".yaml")

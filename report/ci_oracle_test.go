@@ -19,17 +19,6 @@ func readable() map[string][]check.Result {
 	return map[string][]check.Result{"sample": sample(), "hostile": hostile(), "none": nil, "many": many(500)}
 }
 
-func formatNamed(t *testing.T, name string) Format {
-	t.Helper()
-	for _, f := range Formats() {
-		if f.Name == name {
-			return f
-		}
-	}
-	t.Fatalf("no format %s", name)
-	return Format{}
-}
-
 // reader runs a program on each slice in the format, as its standard input and
 // as FILE, and returns its output with how it exited.
 func reader(t *testing.T, format string, command ...string) map[string]string {
@@ -37,7 +26,7 @@ func reader(t *testing.T, format string, command ...string) map[string]string {
 	outputs := make(map[string]string)
 	for name, results := range readable() {
 		file := filepath.Join(t.TempDir(), name)
-		text := write(t, formatNamed(t, format).New, options(results), results)
+		text := write(t, formatOf(t, format).New, options(results), results)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

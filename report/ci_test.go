@@ -17,13 +17,18 @@ import (
 // in writes results in the named format.
 func in(t *testing.T, format string, results []check.Result) string {
 	t.Helper()
+	return write(t, formatOf(t, format).New, options(results), results)
+}
+
+func formatOf(t *testing.T, name string) Format {
+	t.Helper()
 	for _, f := range Formats() {
-		if f.Name == format {
-			return write(t, f.New, options(results), results)
+		if f.Name == name {
+			return f
 		}
 	}
-	t.Fatalf("no format %s", format)
-	return ""
+	t.Fatalf("no format %s", name)
+	return Format{}
 }
 
 func failed(r check.Result) bool { return r.Verdict == check.Down || r.Verdict == check.Unknown }
