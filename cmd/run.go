@@ -18,12 +18,17 @@ A FILE may be a folder, whose .yaml and .yml files are read, or - for standard
 input. Without one, checks.yaml of the current folder is read.
 
 All mistakes of all files are told at once, and then nothing is measured. An
---only or --tag that selects nothing is a mistake, too.`
+--only or --tag that selects nothing is a mistake, too.
+
+In GitHub Actions and GitLab, what the CI system shows (annotations and summary,
+JUnit and code quality) comes beside the table unless there is a --report.`
 
 const runExamples = `  sonde run checks.yaml
   sonde run checks.yaml --tag smoke --fail-on degraded --timeout 2m
   sonde run checks/ --only 'orders*' --verbose
   sonde run checks.yaml --report table --report json=sonde.json
+  sonde run checks.yaml --report junit=junit.xml --flaky fail
+  sonde run checks.yaml --report nagios --exit-style nagios
   sonde run - --report quiet < checks.yaml`
 
 // runFlags are the flags of `sonde run`.

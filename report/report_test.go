@@ -69,7 +69,7 @@ func sample() []check.Result {
 			Failed: []check.Attempt{{Reason: check.Reason{Code: check.ConnectTimeout, Message: "no answer from 192.0.2.9:5432 within 5s"}, Latency: 5 * time.Second}}, File: "checks.yaml", Line: 15},
 		{ID: "mx", Name: "mx", Kind: "dns", Target: "example.com MX @1.1.1.1", Verdict: check.Degraded, Latency: ms(340), Attempts: 1,
 			Reason: check.Reason{Code: "expect.latency", Message: "latency 340ms, want < 300ms"}, File: "checks.yaml", Line: 19,
-			Facts: check.Facts{"rcode": "NOERROR", "answer_count": 2, "answers": []string{"10 mx1.example.com.", "20 mx2.example.com."}},
+			Facts:     check.Facts{"rcode": "NOERROR", "answer_count": 2, "answers": []string{"10 mx1.example.com.", "20 mx2.example.com."}},
 			Findings:  []check.Finding{{Expect: "latency < 300ms", Level: check.Prefer, Got: map[string]any{"latency": ms(340)}, File: "checks.yaml", Line: 21}},
 			Reproduce: "dig @1.1.1.1 example.com MX"},
 		{ID: "gateway", Name: "gateway", Kind: "icmp", Target: "192.0.2.1", Verdict: check.Unknown, Attempts: 1, File: "more/net.yaml", Line: 3,
