@@ -78,7 +78,7 @@ func htmlDetailOf(r check.Result) htmlDetail {
 		})
 	}
 	for _, a := range r.Failed {
-		d.Attempts = append(d.Attempts, htmlAttempt{tidy(string(a.Code), htmlText), tidy(sentence(a), htmlText)})
+		d.Attempts = append(d.Attempts, htmlAttempt{tidy(string(a.Code), htmlText), tidy(sentence(a.Reason), htmlText)})
 	}
 	for _, f := range factLines(r, true) {
 		d.Facts = append(d.Facts, htmlPair{tidy(f.name, htmlText), tidy(f.value, htmlText)})

@@ -225,7 +225,7 @@ func TestHTMLOrder(t *testing.T) {
 			got = append(got, e.text)
 		}
 	}
-	want := []string{"Verdicts", "Latency of all checks", "orders[eu.example.com]", "blog", "gateway", "mx", "db", "web"}
+	want := []string{"Verdicts", "Latency of all checks", "orders[eu.example.com]", "blog", "motd", "gateway", "odd", "last", "mx", "cache", "db", "web"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("headings (-want +got):\n%s", diff)
 	}

@@ -26,6 +26,15 @@ type Options struct {
 	// ExitCode tells what the process will exit with. Called once, at Close;
 	// nil means 0.
 	ExitCode func(check.Summary) int
+	// Flaky is what a flaky result counts as for the gate: up, degraded or down.
+	// Up when unknown.
+	Flaky check.Verdict
+	// Repository turns the name of a file into the one that it has in the
+	// repository, for those who annotate it there; nil leaves it.
+	Repository func(file string) string
+	// Limit is the most bytes that a Markdown report takes; 0 is a step's summary
+	// of GitHub Actions as a whole.
+	Limit int
 }
 
 // Format is one way to write the results of a run.
@@ -73,11 +82,36 @@ func (o Options) withDefaults() Options {
 	if o.ExitCode == nil {
 		o.ExitCode = func(check.Summary) int { return 0 }
 	}
+	if o.Flaky == check.Unknown {
+		o.Flaky = check.Up
+	}
+	if o.Repository == nil {
+		o.Repository = func(file string) string { return file }
+	}
+	if o.Limit == 0 {
+		o.Limit = SummaryLimit
+	}
 	return o
 }
 
 // elapsed returns the time since the run began, never negative.
 func (o Options) elapsed() time.Duration { return max(0, o.Now().Sub(o.Started)) }
+
+// counts returns the verdict that the gate takes a result for: a flaky one may
+// count as worse than it is.
+func (o Options) counts(r check.Result) check.Verdict {
+	if r.Flaky && o.Flaky.Worse(r.Verdict) {
+		return o.Flaky
+	}
+	return r.Verdict
+}
+
+// fails reports whether the gate takes a result for a failure, were its check
+// not optional.
+func (o Options) fails(r check.Result) bool {
+	v := o.counts(r)
+	return v == check.Down || v == check.Unknown
+}
 
 // wrap says which report could not be written; nil stays nil.
 func wrap(format string, err error) error {
