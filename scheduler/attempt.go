@@ -73,10 +73,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // attempt makes one attempt.
 func (m *meter) attempt(ctx context.Context, c *check.Check, r *check.Result) {
-	timeout := c.Timeout
-	if timeout <= 0 {
-		timeout = DefaultTimeout
-	}
+	timeout := Timeout(c)
 	mark := m.watch.begin()
 	defer m.watch.end()
 	started := time.Now()
