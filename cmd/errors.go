@@ -127,9 +127,12 @@ func hintOf(err error) string {
 // mistake may be in the flags themselves.
 func (a *App) wantsJSON() bool {
 	for i, arg := range a.Args {
-		value, ok := strings.CutPrefix(arg, "--report=")
-		if !ok && i > 0 && a.Args[i-1] == "--report" {
-			value = arg
+		flag, value, ok := strings.Cut(arg, "=")
+		if !ok && i > 0 {
+			flag, value = a.Args[i-1], arg
+		}
+		if flag != "--report" && flag != "--format" {
+			continue
 		}
 		switch strings.TrimSuffix(value, "=-") {
 		case "json", "ndjson":
