@@ -128,7 +128,7 @@ func hintOf(err error) string {
 func (a *App) wantsJSON() bool {
 	for i, arg := range a.Args {
 		flag, value, ok := strings.Cut(arg, "=")
-		if !ok && i > 0 {
+		if i > 0 && (!ok || !strings.HasPrefix(arg, "--")) {
 			flag, value = a.Args[i-1], arg
 		}
 		if flag != "--report" && flag != "--format" {
