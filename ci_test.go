@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +16,9 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/sonde-cli/sonde/cmd"
 	"github.com/sonde-cli/sonde/internal/testnet"
+	"github.com/sonde-cli/sonde/probes"
 )
 
 // action is what a test needs of action.yml.
@@ -119,21 +122,21 @@ func (r *runner) step(id string) (out string, code int) {
 		r.t.Fatalf("the action has no step %q", id)
 	}
 	step := r.action.Runs.Steps[i]
-	cmd := exec.Command("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step.Run)
-	cmd.Dir = r.workspace
-	cmd.Env = append(os.Environ(), "RUNNER_TEMP="+r.temp, "GITHUB_PATH="+filepath.Join(r.temp, "path"), "GITHUB_OUTPUT="+filepath.Join(r.temp, "output"),
+	shell := exec.Command("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step.Run)
+	shell.Dir = r.workspace
+	shell.Env = append(os.Environ(), "RUNNER_TEMP="+r.temp, "GITHUB_PATH="+filepath.Join(r.temp, "path"), "GITHUB_OUTPUT="+filepath.Join(r.temp, "output"),
 		"GITHUB_STEP_SUMMARY="+filepath.Join(r.temp, "summary"), "PATH="+filepath.Join(r.temp, "sonde-bin")+":"+filepath.Join(r.temp, "tools")+":"+os.Getenv("PATH"))
 	for name, value := range step.Env {
-		cmd.Env = append(cmd.Env, name+"="+r.expand(value))
+		shell.Env = append(shell.Env, name+"="+r.expand(value))
 	}
 	var both bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &both, &both
-	err := cmd.Run()
+	shell.Stdout, shell.Stderr = &both, &both
+	err := shell.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		r.t.Fatal(err)
 	}
-	return both.String(), cmd.ProcessState.ExitCode()
+	return both.String(), shell.ProcessState.ExitCode()
 }
 
 // expand replaces an expression as the runner would.
@@ -253,13 +256,107 @@ func TestActionRuns(t *testing.T) {
 // bash runs a script in the workspace, with the sonde that was installed.
 func (r *runner) bash(script string) (out string, code int) {
 	r.t.Helper()
-	cmd := exec.Command("bash", "-ec", script, "bash", "checks-wrong.yaml")
-	cmd.Dir = r.workspace
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(r.temp, "sonde-bin")+":"+os.Getenv("PATH"))
-	both, err := cmd.CombinedOutput()
+	shell := exec.Command("bash", "-ec", script, "bash", "checks-wrong.yaml")
+	shell.Dir = r.workspace
+	shell.Env = append(os.Environ(), "PATH="+filepath.Join(r.temp, "sonde-bin")+":"+os.Getenv("PATH"))
+	both, err := shell.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		r.t.Fatal(err)
 	}
-	return string(both), cmd.ProcessState.ExitCode()
+	return string(both), shell.ProcessState.ExitCode()
+}
+
+// TestPipelines reads the files of other tools in the page: each is YAML, and
+// the workflow gives the action inputs that there are.
+func TestPipelines(t *testing.T) {
+	inputs := readAction(t).Inputs
+	documents, steps := 0, 0
+	for _, text := range blocks(page(t, "docs/ci.md"), "yaml") {
+		decoder := yaml.NewDecoder(strings.NewReader(text))
+		for {
+			var document struct {
+				Jobs map[string]struct {
+					Steps []struct {
+						Uses string
+						With map[string]any
+					}
+				}
+			}
+			err := decoder.Decode(&document)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%v in\n%s", err, text)
+			}
+			documents++
+			for _, job := range document.Jobs {
+				for _, step := range job.Steps {
+					if step.Uses != "./tools/sonde" {
+						continue
+					}
+					steps++
+					for name := range step.With {
+						if _, known := inputs[name]; !known {
+							t.Errorf("the action has no input %q", name)
+						}
+					}
+				}
+			}
+		}
+	}
+	if documents != 8 || steps != 1 {
+		t.Errorf("%d documents, %d steps with the action", documents, steps)
+	}
+	for name := range inputs {
+		if row := "| `" + name + "` | "; !strings.Contains(page(t, "docs/ci.md"), row) {
+			t.Errorf("docs/ci.md lacks the row %q", row)
+		}
+	}
+}
+
+// TestCommandsOfPipelines knows every command and flag of sonde that the page and
+// the files for pipelines name.
+func TestCommandsOfPipelines(t *testing.T) {
+	var text strings.Builder
+	for _, name := range []string{"docs/ci.md", "docs/plan.md", "action.yml", "packaging/ci/gitlab.yml", "README.md"} {
+		text.WriteString(page(t, name))
+	}
+	help := make(map[string]string)
+	command := regexp.MustCompile(`sonde"? (run|validate|plan|check|serve|watch)((?: [^|\n]*)?)`)
+	found := 0
+	for _, m := range command.FindAllStringSubmatch(text.String(), -1) {
+		if help[m[1]] == "" {
+			help[m[1]] = helpOf(t, m[1])
+		}
+		for _, flag := range regexp.MustCompile(`(?:^| )--[a-z][a-z-]*`).FindAllString(m[2], -1) {
+			found++
+			if !regexp.MustCompile(regexp.QuoteMeta(strings.TrimSpace(flag)) + `\b`).MatchString(help[m[1]]) {
+				t.Errorf("sonde %s has no flag %s, which is in %q", m[1], flag, m[0])
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("found %d flags", found)
+	}
+}
+
+func helpOf(t *testing.T, command string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	app := cmd.App{Args: []string{command, "--help"}, Kinds: probes.Kinds(), Stdout: &out, Stderr: &errs, LookupEnv: os.LookupEnv}
+	if code := cmd.Main(app); code != 0 {
+		t.Fatalf("sonde %s --help: exit code %d, %s", command, code, &errs)
+	}
+	return out.String() + errs.String()
+}
+
+// blocks returns the fenced blocks of a language.
+func blocks(text, language string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(text, -1) {
+		all = append(all, m[1])
+	}
+	return all
 }
