@@ -227,11 +227,11 @@ func TestActionRuns(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(page(t, ".pre-commit-hooks.yaml")), &hooks); err != nil {
 		t.Fatal(err)
 	}
-	r.write("checks-wrong.yaml", "version: 1\nchecks:\n  - nmae: x\n")
+	r.write("checks-wrong.yaml", "version: 1\nchecks:\n  - surname: x\n")
 	if !regexp.MustCompile(hooks[0].Files).MatchString("a/checks-wrong.yaml") {
 		t.Errorf("the hook does not look at checks-wrong.yaml: %s", hooks[0].Files)
 	}
-	if out, code := r.bash(hooks[0].Entry + ` "$@"`); code != 2 || !strings.Contains(out, "did you mean \"name\"") {
+	if out, code := r.bash(hooks[0].Entry + ` "$@"`); code != 2 || !strings.Contains(out, "checks-wrong.yaml:3:5: ") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	var jobs map[string]struct{ Script []string }

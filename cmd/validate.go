@@ -160,7 +160,7 @@ func validJSON(set *config.Set) wireFiles {
 	for _, c := range set.Checks {
 		document.Checks = append(document.Checks, wireCheck{
 			ID: c.Mask.String(c.ID), Kind: c.Kind, Target: c.Mask.String(c.Target),
-			Tags: slices.Concat([]string{}, c.Tags), File: c.File, Line: c.Line,
+			Tags: append([]string{}, c.Tags...), File: c.File, Line: c.Line,
 		})
 	}
 	return document

@@ -216,7 +216,10 @@ func (c *Check) attempts(trains []train, takes, counts time.Duration) []train {
 		trains = append(trains, newTrain(at, period, counts, 1))
 		at = sum(at, sum(takes, c.Retry.Delay(n)))
 	}
-	if rest := c.Attempts() - mostAttempts; rest > 0 {
+	switch rest := c.Attempts() - mostAttempts; {
+	case rest > 0 && takes > 0: // one after the other
+		trains = append(trains, newTrain(at, period, min(times(rest, counts), period), 1))
+	case rest > 0:
 		trains = append(trains, newTrain(at, period, counts, rest))
 	}
 	return trains
@@ -277,6 +280,7 @@ func (p *Plan) loop() Loop {
 		}
 	}
 	l.InFlight, l.InFlightExact = peak(trains)
+	l.InFlight = min(l.InFlight, len(all)) // a check never runs twice at once
 	l.Descriptors = min(l.InFlight, p.Limits.InFlight)*p.Machine.PerProbe + kept + p.Machine.SpareLoop
 	return l
 }

@@ -243,7 +243,7 @@ func TestAbsurd(t *testing.T) {
 		web("b", func(c *check.Check) { c.Interval, c.Timeout, c.Retry.Attempts = 0, 0, 0 }),
 		web("c", func(c *check.Check) { c.Interval, c.Retry = 1, check.Retry{Attempts: 1 << 40} }),
 	))
-	if p.Run.Longest != long || p.Run.Probes <= 0 || p.Loop.InFlight < 1 {
+	if p.Run.Longest != long || p.Run.Probes <= 0 || p.Loop.InFlight < 1 || p.Loop.InFlight > 3 {
 		t.Errorf("%+v %+v", p.Run, p.Loop)
 	}
 	if empty := New(options()); empty.Loop.Steady.Peak != 0 || empty.Run.Longest != 0 {
