@@ -24,12 +24,13 @@ type listed struct {
 // is not named here may not exist.
 var ours = map[string][]string{
 	"":                    {"cmd"},
-	"cmd":                 {"check", "config", "internal/memory", "internal/nearest", "internal/playground", "probes", "report", "scheduler", "watch", "web"},
+	"cmd":                 {"check", "config", "internal/memory", "internal/nearest", "internal/playground", "plan", "probes", "report", "scheduler", "watch", "web"},
 	"check":               {},
 	"config":              {"check", "expect", "internal/nearest"},
 	"expect":              {"check", "internal/nearest"},
 	"probes":              {"check"},
 	"scheduler":           {"check"},
+	"plan":                {"check", "scheduler"},
 	"report":              {"check"},
 	"web":                 {"check", "report", "scheduler"},
 	"watch":               {"check", "report"},
