@@ -38,7 +38,7 @@ func newMeter(c *clock) *meter {
 func (m *meter) run(ctx context.Context, c *check.Check, r *check.Result) {
 	var failed []check.Reason
 	for n := 1; ; n++ {
-		m.attempt(ctx, c, r)
+		m.attempt(ctx, c, timeoutOf(c), r)
 		r.Attempts, r.Failed = n, failed
 		if r.Verdict == check.Up || r.Verdict == check.Degraded {
 			r.Flaky = slices.ContainsFunc(failed, func(f check.Reason) bool { return !f.Code.Local() })
@@ -71,12 +71,16 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// attempt makes one attempt.
-func (m *meter) attempt(ctx context.Context, c *check.Check, r *check.Result) {
-	timeout := c.Timeout
-	if timeout <= 0 {
-		timeout = DefaultTimeout
+// timeoutOf returns the time of one attempt.
+func timeoutOf(c *check.Check) time.Duration {
+	if c.Timeout <= 0 {
+		return DefaultTimeout
 	}
+	return c.Timeout
+}
+
+// attempt makes one attempt.
+func (m *meter) attempt(ctx context.Context, c *check.Check, timeout time.Duration, r *check.Result) {
 	mark := m.watch.begin()
 	defer m.watch.end()
 	started := time.Now()
