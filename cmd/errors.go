@@ -116,8 +116,12 @@ func wireError(err error) *wireProblem {
 
 func hintOf(err error) string {
 	var usage *usageError
-	if errors.As(err, &usage) {
+	var command *commandError
+	switch {
+	case errors.As(err, &usage):
 		return usage.hint
+	case errors.As(err, &command):
+		return command.hint
 	}
 	return ""
 }
@@ -127,6 +131,9 @@ func hintOf(err error) string {
 // mistake may be in the flags themselves.
 func (a *App) wantsJSON() bool {
 	for i, arg := range a.Args {
+		if arg == "--" { // what follows is a command's
+			break
+		}
 		value, ok := strings.CutPrefix(arg, "--report=")
 		if !ok && i > 0 && a.Args[i-1] == "--report" {
 			value = arg
