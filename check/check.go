@@ -27,6 +27,10 @@ type Check struct {
 	Retry    Retry
 	Samples  Samples
 	Optional bool // its verdict never fails the run
+	// DependsOn names the checks, by id or name, that must be up before a wait
+	// for this one begins; a name stands for all checks that have it. One that is
+	// not among the checks does not hold it up.
+	DependsOn []string
 
 	File string // where it is defined; empty on the command line
 	Line int

@@ -31,7 +31,10 @@ type App struct {
 	// Hangups makes SIGHUP a request to reload instead of one to stop, and
 	// delivers it. nil: there are none.
 	Hangups func() <-chan os.Signal
-	Now     func() time.Time
+	// Become makes the process the command at path. Where the system cannot do
+	// that, it runs it and returns its exit code.
+	Become func(path string, argv []string) (code int, err error)
+	Now    func() time.Time
 
 	Kinds   []check.Kind
 	Build   Build

@@ -122,8 +122,12 @@ func wireError(err error) *wireProblem {
 
 func hintOf(err error) string {
 	var usage *usageError
-	if errors.As(err, &usage) {
+	var command *commandError
+	switch {
+	case errors.As(err, &usage):
 		return usage.hint
+	case errors.As(err, &command):
+		return command.hint
 	}
 	return ""
 }

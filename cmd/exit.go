@@ -17,6 +17,8 @@ const (
 	ExitUnknown     = 3   // none is down but some are unknown
 	ExitDegraded    = 4   // only degraded, and --fail-on degraded
 	ExitDeadline    = 124 // the run's own deadline ran out, as with timeout(1)
+	ExitNotRunnable = 126 // wait's command cannot be run, as shells say
+	ExitNotFound    = 127 // wait's command is not there, as shells say
 	ExitInterrupted = 130 // stopped by a signal, as shells say for SIGINT
 )
 
@@ -48,11 +50,14 @@ func asError(code int) error {
 // is a usage or configuration error.
 func (a *App) exitCode(err error) int {
 	var s status
+	var command *commandError
 	switch {
 	case err == nil, unread(err):
 		return ExitOK
 	case errors.As(err, &s):
 		return int(s)
+	case errors.As(err, &command):
+		return command.code
 	default:
 		return a.unmeasured(ExitUsage)
 	}

@@ -38,7 +38,7 @@ func (d destination) where() string {
 
 // parseReports reads the values of --report, FORMAT or FORMAT=PATH. What is
 // not said to go to a file goes to standard output, which takes one document;
-// when no report claims it, the fallback does.
+// when no report claims it, the fallback does, if there is one.
 func parseReports(values []string, fallback report.Format) ([]destination, error) {
 	var all []destination
 	seen := make(map[string]string)
@@ -70,7 +70,7 @@ func parseReports(values []string, fallback report.Format) ([]destination, error
 		seen[key] = name
 		all = append(all, destination{format: format, path: path})
 	}
-	if _, taken := seen[""]; !taken {
+	if _, taken := seen[""]; !taken && fallback.New != nil {
 		all = append([]destination{{format: fallback}}, all...)
 	}
 	return all, nil

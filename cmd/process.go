@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
@@ -22,6 +23,12 @@ func Process(build Build, example []byte) App {
 	// A reader that goes away (`| head`) is an error of its write, not the end
 	// of the process: the other reports have to be completed.
 	signal.Ignore(syscall.SIGPIPE)
+	become := func(path string, argv []string) (int, error) {
+		if err := restoreSignals(signals); err != nil {
+			return 0, err
+		}
+		return replace(&exec.Cmd{Path: path, Args: argv, Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
+	}
 	return App{
 		Args:        os.Args[1:],
 		LookupEnv:   os.LookupEnv,
@@ -32,6 +39,7 @@ func Process(build Build, example []byte) App {
 		StderrWidth: columns(os.Stderr),
 		Signals:     signals,
 		Hangups:     hangups,
+		Become:      become,
 		Now:         time.Now,
 		Kinds:       probes.Kinds(),
 		Build:       build.complete(),
@@ -45,6 +53,19 @@ func hangups() <-chan os.Signal {
 	signal.Reset(syscall.SIGHUP)
 	signal.Notify(hangups, syscall.SIGHUP)
 	return hangups
+}
+
+// restoreSignals makes them end the process again, or be ignored, as when it
+// began. One that came before is not lost: it is errInterrupted.
+func restoreSignals(signals <-chan os.Signal) error {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // Reset alone leaves it ignored
+	signal.Reset()
+	select {
+	case <-signals:
+		return errInterrupted
+	default:
+		return nil
+	}
 }
 
 // columns returns the width of the terminal behind f, or 0 when there is none.

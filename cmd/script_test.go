@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		app := Process(Build{Version: "1.2.3", Commit: "c0ffee", Date: "2026-01-02T03:04:05Z"}, example)
 		app.Kinds = append(app.Kinds, toyKind())
 		os.Exit(Main(app))
-	}})
+	}, "parrot": parrot})
 }
 
 // TestScripts runs the scripts of testdata, which are the contract of the
@@ -53,6 +53,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":       exits,
 			"serve":       serve,
+			"serveLate":   serveLate,
 			"interrupt":   interrupt,
 			"interruptAt": interruptAt,
 			"unread":      unreadPipe,

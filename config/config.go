@@ -79,6 +79,7 @@ func (l *Loader) Load(ctx context.Context, paths ...string) (*Set, error) {
 			return nil, err
 		}
 	}
+	in.settle()
 	if in.exhausted {
 		in.errors.add(Problem{Message: fmt.Sprintf("the checks hold more than %d values when all templates and lists are applied", maxVisits)})
 	}
@@ -101,6 +102,11 @@ type load struct {
 	templates map[string]parsed
 	windows   map[string]parsedWindow
 	limitsAt  place
+
+	names      map[string]bool // of checks that each made
+	nameless   bool            // there are checks whose names are not known, for an error
+	dependents []*dependent
+
 	visits    int
 	exhausted bool
 }
@@ -108,7 +114,7 @@ type load struct {
 func (l *Loader) begin(ctx context.Context) *load {
 	in := &load{
 		Loader: l, ctx: ctx, set: &Set{},
-		ids: make(map[string]place), templates: make(map[string]parsed), windows: make(map[string]parsedWindow),
+		ids: make(map[string]place), names: make(map[string]bool), templates: make(map[string]parsed), windows: make(map[string]parsedWindow),
 	}
 	for _, k := range l.Kinds {
 		in.kinds = append(in.kinds, &kind{Kind: k, facts: k.AllFacts(), tests: make(map[string]compiled)})

@@ -19,6 +19,8 @@ type file struct {
 }
 
 func (in *load) loadFile(path string) {
+	known := len(in.ids)
+	defer func() { in.nameless = in.nameless || len(in.ids) == known }()
 	src, p := in.read(path)
 	if p != nil {
 		in.errors.add(*p)
@@ -170,9 +172,11 @@ func (f *file) loadChecks(root *yaml.Node) {
 		if f.in.stopped() {
 			return
 		}
+		known := len(f.in.ids)
 		if f.lint(item, "the check") {
 			f.check(item)
 		}
+		f.in.nameless = f.in.nameless || len(f.in.ids) == known
 	}
 }
 

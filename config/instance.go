@@ -148,6 +148,7 @@ func (m *maker) instance(vars *scope) bool {
 		if len(vars.values) == 1 {
 			at = vars.values[0].place
 		}
+		in.names[h.Name] = true
 	}
 	if !m.unique(id, shown, at) {
 		return false
@@ -226,6 +227,7 @@ func (m *maker) complete(c *check.Check, d *decoder) bool {
 	c.IntervalFailing = b.IntervalFailing
 	c.Labels = m.shared.labelMap(b.Labels)
 	c.Retry, c.Samples = b.Retry.retry(), b.Samples.samples(user, m.at("samples", "pass") == nil)
+	m.dependsOn(c, d, b.DependsOn)
 	built := m.kind.finish(c, options, d, user, &m.shared, func(option string) *yaml.Node {
 		return optionNode(m.block, m.key, option)
 	})
@@ -295,6 +297,7 @@ func optionNode(block, key *yaml.Node, path string) *yaml.Node {
 // shared keeps what the check before had, to be used again when it is equal.
 type shared struct {
 	tags     []string
+	needed   []string // depends_on
 	labels   map[string]string
 	secrets  []string
 	mask     *check.Mask

@@ -86,6 +86,11 @@ checks:
   - {name: a, ping: {host: x}}
   - {name: b, ping: {host: x}, schedule: ["22:00-06:00 UTC", "sat,sun 00:00-24:00 ${MISSING:-UTC}"]}
   - {name: c, ping: {host: x}, schedule: []}`,
+		`version: 1
+defaults: {depends_on: a}
+checks:
+  - {name: a, ping: {host: x}, depends_on: []}
+  - {name: b, ping: {host: x}, depends_on: [a, "${MISSING:-a}"]}`,
 		"version: 1\nlimits:\nchecks: [{name: a, ping: {host: x}}]",
 		"version: 1\ndefaults: {ping: {host: x}}\nchecks: [{name: a, ping: {count: 1}}]",
 	} {

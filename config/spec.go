@@ -49,6 +49,7 @@ type body struct {
 	IntervalFailing time.Duration     `yaml:"interval_failing" doc:"interval while the check is down or degraded, at least 1s; the interval by default"`
 	Schedule        []string          `yaml:"schedule" shown:"true" single:"true" doc:"window of time, or list of windows, outside of which a loop does not run the check, such as mon-fri 08:00-18:00 Europe/Berlin; always by default"`
 	Timeout         time.Duration     `yaml:"timeout" doc:"time that one attempt may take; 5s by default"`
+	DependsOn       []string          `yaml:"depends_on" shown:"true" single:"true" doc:"name or id, or list of them, of checks that must be up before sonde wait begins with this one; a name stands for all that each made of it"`
 	Labels          map[string]string `yaml:"labels" shown:"true" doc:"names and values that results carry"`
 	Optional        bool              `yaml:"optional" doc:"true keeps the check from failing the run"`
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"reflect"
@@ -37,7 +38,7 @@ type Setting struct {
 }
 
 // Target makes a check of a command-line target such as https://example.com/,
-// tcp://db:5432 or a bare host name. The error is [Errors] without a file.
+// tcp://db:5432, which may be written as db:5432, or a bare host name. The error is [Errors] without a file.
 func (l *Loader) Target(target string, o TargetOptions) (*check.Check, error) {
 	in := l.begin(context.Background())
 	t := &targeter{in: in, shown: hidePassword(target), names: make(map[*yaml.Node]string)}
@@ -68,6 +69,9 @@ func (t *targeter) problem(message, hint string) {
 }
 
 func (t *targeter) make(target string, o *TargetOptions) *check.Check {
+	if isHostPort(target) {
+		target = "tcp://" + target
+	}
 	if t.kind = t.kindOf(target); t.kind == nil {
 		return nil
 	}
@@ -117,6 +121,13 @@ func (t *targeter) complain(n *yaml.Node, message, hint string) {
 	t.problem(flag+": "+message, hint)
 }
 
+// isHostPort reports whether the target is host:port with a number for the
+// port, which means tcp.
+func isHostPort(target string) bool {
+	host, port, err := net.SplitHostPort(target)
+	return err == nil && host != "" && port != "" && strings.Trim(port, "0123456789") == "" && !strings.ContainsAny(host, "/?@ ")
+}
+
 // kindOf finds the kind by the target's scheme.
 func (t *targeter) kindOf(target string) *kind {
 	scheme, rest, ok := strings.Cut(target, ":")
@@ -156,7 +167,7 @@ func (t *targeter) notAHost(target string) string {
 	case strings.ContainsAny(target, "/?"):
 		return "did you mean https://" + target + "?"
 	case strings.Contains(target, ":"):
-		return "did you mean tcp://" + target + "?"
+		return "a host and a port are host:443, with the number of the port"
 	}
 	return ""
 }

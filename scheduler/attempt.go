@@ -42,7 +42,7 @@ func (m *meter) run(ctx context.Context, c *check.Check, r *check.Result) {
 	}
 	var failed []check.Attempt
 	for n := 1; ; n++ {
-		m.attempt(ctx, c, r)
+		m.attempt(ctx, c, Timeout(c), r)
 		r.Attempts, r.Failed = n, failed
 		if r.Verdict == check.Up || r.Verdict == check.Degraded {
 			r.Flaky = slices.ContainsFunc(failed, func(f check.Attempt) bool { return !f.Code.Local() })
@@ -76,8 +76,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // attempt makes one attempt. It reports whether a failure stopped the probe.
-func (m *meter) attempt(ctx context.Context, c *check.Check, r *check.Result) bool {
-	timeout := Timeout(c)
+func (m *meter) attempt(ctx context.Context, c *check.Check, timeout time.Duration, r *check.Result) bool {
 	mark := m.watch.begin()
 	defer m.watch.end()
 	started := time.Now()

@@ -35,7 +35,7 @@ func (m *meter) sample(ctx context.Context, c *check.Check, r *check.Result) {
 	mark := m.watch.mark()
 	for {
 		next := time.Now().Add(c.Samples.Spacing)
-		failed := m.attempt(ctx, c, r)
+		failed := m.attempt(ctx, c, Timeout(c), r)
 		if r.Reason.Code == check.LocalShutdown {
 			break
 		}
