@@ -81,7 +81,7 @@ func parseOperand(s string) operand {
 func (c comparison) expression(kind string) (string, error) {
 	switch {
 	case c.left.function == "has":
-		return c.has()
+		return c.has(kind)
 	case c.left.function == "len" && c.left.name != "BODY":
 		return "", fmt.Errorf("len() of another than the body")
 	}
@@ -121,9 +121,11 @@ func (c comparison) connected(kind string) (string, error) {
 	return "error != ''", nil
 }
 
-func (c comparison) has() (string, error) {
+func (c comparison) has(kind string) (string, error) {
 	want := (c.right == "true") == (c.operator == "==")
 	switch {
+	case kind != "http":
+		return "", fmt.Errorf("has() is not known for the kind %s", kind)
 	case c.left.name != "BODY" || c.operator != "==" && c.operator != "!=" || c.right != "true" && c.right != "false":
 		return "", fmt.Errorf("has() is known for the body, and is true or false")
 	case c.left.path == "" && want:
@@ -243,7 +245,7 @@ func (c comparison) body() (string, error) {
 	} else if other.name != "" {
 		return "", fmt.Errorf("it compares two placeholders")
 	}
-	if _, err := strconv.ParseFloat(c.right, 64); err == nil {
+	if number.MatchString(c.right) {
 		return fmt.Sprintf("%s %s %s", path, c.operator, decimal(c.right)), nil
 	}
 	if n, err := strconv.ParseInt(c.right, 0, 64); err == nil {
@@ -257,6 +259,9 @@ func (c comparison) body() (string, error) {
 	}
 	return c.texts(path)
 }
+
+// number is one that is written in digits.
+var number = regexp.MustCompile(`^-?\d{1,15}(\.\d{1,15})?$`)
 
 // decimal writes a number as the language of expectations reads it.
 func decimal(s string) string {

@@ -81,8 +81,8 @@ func Import(src Source) (*Result, error) {
 func Command(args []string) (*Result, error) {
 	j := &job{source: Source{Name: "command line", Format: "nagios"}, names: make(map[string]int),
 		variables: make(map[string]string), literal: plain}
-	j.plugin(command{args: args, line: 1})
-	if len(j.out.items) == 0 {
+	j.plugin(command{args: args})
+	if j.out.items[0].kind == "" {
 		return nil, j.failure(0, 0, j.warnings[len(j.warnings)-1].Message, "these are known: "+strings.Join(pluginNames(), ", "))
 	}
 	return j.result()
@@ -106,6 +106,12 @@ func (j *job) result() (*Result, error) {
 		return nil, fmt.Errorf("write the imported file: %w", err)
 	}
 	j.found = slices.DeleteFunc(j.found, func(v Variable) bool { return !bytes.Contains(encoded, []byte("${"+v.Name+"}")) })
+	slices.SortStableFunc(j.warnings, func(a, b config.Problem) int {
+		if a.File != b.File {
+			return 0 // those of the targets come after the source's
+		}
+		return a.Line - b.Line
+	})
 	checks := 0
 	for _, it := range j.out.items {
 		if it.kind != "" {

@@ -1,7 +1,6 @@
 package importer
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -242,15 +241,12 @@ func (j *job) kumaQuery(it *item, o *object, inverted bool) {
 		j.miss(it, o.place("jsonPath"), "the query "+query+" has no equivalent; it is written json.a.b in expect")
 		return
 	}
-	var literal any
 	shown := quoted(value)
-	if json.Unmarshal([]byte(value), &literal) == nil {
-		switch literal.(type) {
-		case bool:
-			shown = value
-		case float64:
-			shown = decimal(value)
-		}
+	switch {
+	case value == "true" || value == "false":
+		shown = value
+	case number.MatchString(value):
+		shown = decimal(value)
 	}
 	switch operator {
 	case "", "==":

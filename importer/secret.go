@@ -70,7 +70,7 @@ func secretName(name string) bool {
 func (j *job) headers(it *item, o *object) fields {
 	var f fields
 	for _, key := range o.keys {
-		f.set(key.Value, j.header(it, key.Value, o.str(key.Value), key))
+		f.set(key.Value, j.header(it, key.Value, o.str(j.key(key.Value)), key))
 	}
 	return f
 }
