@@ -94,7 +94,7 @@ type job struct {
 	out       document
 	warnings  []config.Problem
 	found     []Variable
-	names     map[string]int    // of checks, variables and templates that are taken
+	names     map[string]int    // of checks and variables that are taken, with the last number that was added
 	variables map[string]string // names by value
 	// literal turns a text of the source into one of sonde's.
 	literal func(string) text
@@ -171,13 +171,13 @@ func (j *job) free(name, instead, joint string) string {
 	if name = strings.TrimSpace(clean(name)); name == "" {
 		name = instead
 	}
-	for base, n := name, 2; ; n++ {
-		if j.names[name] == 0 {
-			j.names[name] = 1
-			return name
-		}
-		name = fmt.Sprintf("%s%s%d", base, joint, n)
+	base := name
+	for j.names[name] > 0 {
+		j.names[base]++
+		name = fmt.Sprintf("%s%s%d", base, joint, j.names[base])
 	}
+	j.names[name] = 1
+	return name
 }
 
 // recognise tells a format by the content; "" when it is none.

@@ -134,6 +134,7 @@ func TestUnreadable(t *testing.T) {
 		"a list":      {"gatus", "- 1", ":1:1: a map is wanted"},
 		"templates":   {"", "probe {\n name: \"{{.x}}\" }", ":2:1: templates ({{ }}) are not expanded"},
 		"bad proto":   {"cloudprober", "probe {\n name: \"unclosed\n}\n", "this is not valid text protobuf"},
+		"deep":        {"cloudprober", strings.Repeat("probe {", 100_000), "nested more than"},
 		"no commands": {"nagios", "# nothing\n", "there is no command line"},
 	} {
 		_, err := importer.Import(importer.Source{Name: "in", Format: tc.format, Text: tc.text})
@@ -150,6 +151,8 @@ func TestOddSources(t *testing.T) {
 	for name, text := range map[string]string{
 		"wrong types":   "endpoints: [{name: [1], url: {a: b}, interval: x, conditions: {a: b}, headers: [1]}, 5, ~]",
 		"merge circle":  "a: &a {<<: *a, endpoints: 1}\nendpoints: [*a]",
+		"merge bomb":    "a: &a {x: 1}\nb: &b {<<: [" + strings.Repeat("*a, ", 20) + "*a]}\nc: &c {<<: [" + strings.Repeat("*b, ", 200) + "*b]}\nd: &d {<<: [" + strings.Repeat("*c, ", 2000) + "*c]}\nendpoints: [{<<: *d, name: x, url: 'icmp://h'}]",
+		"use circle":    "define service {\nname a\nuse a,b\n}\ndefine service {\nname b\nuse a,b\nhost_name h\ncheck_command c\n}",
 		"alias":         "endpoints: &e [{name: x, url: 'icmp://h', conditions: ['[CONNECTED] == true']}]\nb: *e",
 		"newline":       "endpoints: [{name: \"a\\nchecks: []\\n# b\", url: 'ftp://h', conditions: []}, {name: ok, url: 'icmp://h', conditions: ['x\\ny']}]",
 		"reference":     "endpoints: [{name: '$$$${X}', url: 'http://h/$${a}', conditions: ['[BODY] == $$$${b}']}]",

@@ -246,11 +246,11 @@ func TestPlugins(t *testing.T) {
 		web + " -w 0.000001 -c 60": check.Degraded,
 		web + " -c 0.000001":       check.Down,
 		web + " -e 204":            check.Down,
-		"check_tcp -H 127.0.0.1 -p " + tcp + " -e SSH-":       check.Up,
-		"check_tcp -H 127.0.0.1 -p " + tcp + " -e FTP -t 1":   check.Down,
-		"check_tcp -H 127.0.0.1 -p " + tcp + " -e FTP -e SSH": check.Up,
-		"check_ssh -p " + tcp + " 127.0.0.1":                  check.Up,
-		"check_ssh -t 1 -r OpenSSH -p " + tcp + " -H 127.0.0.1":    check.Down,
+		"check_tcp -H 127.0.0.1 -p " + tcp + " -e SSH-":         check.Up,
+		"check_tcp -H 127.0.0.1 -p " + tcp + " -e FTP -t 1":     check.Down,
+		"check_tcp -H 127.0.0.1 -p " + tcp + " -e FTP -e SSH":   check.Up,
+		"check_ssh -p " + tcp + " 127.0.0.1":                    check.Up,
+		"check_ssh -t 1 -r OpenSSH -p " + tcp + " -H 127.0.0.1": check.Down,
 	} {
 		result, err := importer.Command(strings.Fields(line))
 		if err != nil {

@@ -303,7 +303,7 @@ func (f *flags) common() {
 	}
 }
 
-// objectKey is a key and a value of an object definition.
+// objectHead begins an object definition.
 var objectHead = regexp.MustCompile(`^define\s+([a-z]+)\s*\{?`)
 
 // definition is an object of Nagios.
@@ -311,6 +311,7 @@ type definition struct {
 	kind   string
 	line   int
 	values map[string]string
+	whole  bool // it has what it inherits
 }
 
 // objects reads object definitions.
@@ -338,18 +339,20 @@ func (j *job) objects() []*definition {
 }
 
 // inherit fills in what an object takes over from templates with use.
-func inherit(d *definition, all []*definition, depth int) {
+func inherit(d *definition, templates map[string]*definition) {
+	if d.whole {
+		return
+	}
+	d.whole = true
 	for name := range strings.SplitSeq(d.values["use"], ",") {
-		name = strings.TrimSpace(name)
-		for _, t := range all {
-			if depth == 0 || name == "" || t.kind != d.kind || t == d || t.values["name"] != name {
-				continue
-			}
-			inherit(t, all, depth-1)
-			for k, v := range t.values {
-				if _, has := d.values[k]; !has && k != "name" && k != "register" {
-					d.values[k] = v
-				}
+		t := templates[d.kind+" "+strings.TrimSpace(name)]
+		if t == nil {
+			continue
+		}
+		inherit(t, templates)
+		for k, v := range t.values {
+			if _, has := d.values[k]; !has && k != "name" && k != "register" {
+				d.values[k] = v
 			}
 		}
 	}
@@ -358,8 +361,14 @@ func inherit(d *definition, all []*definition, depth int) {
 // services imports the services, with the macros of their commands filled in.
 func (j *job) services(all []*definition) {
 	commands, addresses := make(map[string]string), make(map[string]string)
+	templates := make(map[string]*definition)
 	for _, d := range all {
-		inherit(d, all, maxMerges)
+		if name := d.values["name"]; name != "" {
+			templates[d.kind+" "+name] = d
+		}
+	}
+	for _, d := range all {
+		inherit(d, templates)
 		switch d.kind {
 		case "command":
 			commands[d.values["command_name"]] = d.values["command_line"]

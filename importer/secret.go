@@ -1,8 +1,8 @@
 package importer
 
 import (
-	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -123,60 +123,25 @@ func (j *job) auth(it *item, user, password string, at *yaml.Node) {
 	it.option("auth", f)
 }
 
-// env turns references as the shell has them, $NAME and ${NAME}, into sonde's.
-// It notes their names, so that no other variable takes one.
-func (j *job) env(s string) text {
-	var b strings.Builder
-	for s != "" {
-		before, after, found := strings.Cut(s, "$")
-		b.WriteString(before)
-		if !found {
-			break
-		}
-		name, rest := after, ""
-		if inner, ok := strings.CutPrefix(after, "{"); ok {
-			var closed bool
-			if name, rest, closed = strings.Cut(inner, "}"); !closed {
-				name = ""
-			}
-		} else {
-			end := 0
-			for end < len(after) && (after[end] == '_' || after[end] >= '0' && after[end] <= '9' || after[end]|0x20 >= 'a' && after[end]|0x20 <= 'z') {
-				end++
-			}
-			name, rest = after[:end], after[end:]
-		}
-		switch {
-		case strings.HasPrefix(after, "$"): // an escaped dollar sign
-			s = after[1:]
-			b.WriteString("$")
-			if strings.HasPrefix(s, "{") {
-				b.WriteString("$")
-			}
-			continue
-		case !validName(name):
-			b.WriteString("$")
-			if strings.HasPrefix(after, "{") {
-				b.WriteString("$")
-			}
-			s = after
-			continue
-		}
-		if j.names[name] == 0 {
-			j.names[name] = 1
-			j.found = append(j.found, Variable{Name: name, Doc: fmt.Sprintf("as %s takes it", j.source.Format)})
-		}
-		b.WriteString("${" + name + "}")
-		s = rest
-	}
-	return text(b.String())
-}
+// dollars are the references of a shell and what else a dollar sign may begin.
+var dollars = regexp.MustCompile(`\$\$\{?|\$\{[A-Za-z_]\w*\}|\$[A-Za-z_]\w*|\$\{`)
 
-func validName(s string) bool {
-	if s == "" || s[0] >= '0' && s[0] <= '9' {
-		return false
-	}
-	return strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == ""
+// env turns references as the shell has them, $NAME and ${NAME}, into sonde's. It
+// notes their names, so that no other variable takes one. $$ is a dollar sign.
+func (j *job) env(s string) text {
+	return text(dollars.ReplaceAllStringFunc(s, func(found string) string {
+		name := strings.Trim(found, "${}")
+		switch {
+		case found == "$$":
+			return "$"
+		case name == "": // ${ that is none, or is escaped
+			return "$${"
+		case j.names[name] == 0:
+			j.names[name] = 1
+			j.found = append(j.found, Variable{Name: name, Doc: "as " + j.source.Format + " takes it"})
+		}
+		return "${" + name + "}"
+	}))
 }
 
 // body makes a request's body. As a whole it becomes a variable when it speaks

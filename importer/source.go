@@ -16,9 +16,6 @@ import (
 	"github.com/sonde-cli/sonde/check"
 )
 
-// maxMerges is how deep merge keys (<<) may go.
-const maxMerges = 16
-
 // parse reads the first document of YAML or JSON.
 func parse(source string) (root *yaml.Node, err error) {
 	defer func() { // the library is not ours, and a file may be hostile
@@ -79,14 +76,17 @@ type object struct {
 // object opens a map; one without keys for anything else.
 func (j *job) object(it *item, n *yaml.Node, path string) *object {
 	o := &object{job: j, item: it, at: n, path: path, vals: make(map[string]*yaml.Node), used: make(map[string]bool)}
-	o.merge(target(n), maxMerges)
+	o.merge(target(n), make(map[*yaml.Node]bool))
 	return o
 }
 
-func (o *object) merge(n *yaml.Node, depth int) {
-	if n == nil || n.Kind != yaml.MappingNode || depth == 0 {
+// merge takes over the keys that are not there yet, and those of merge keys (<<),
+// each map once.
+func (o *object) merge(n *yaml.Node, done map[*yaml.Node]bool) {
+	if n == nil || n.Kind != yaml.MappingNode || done[n] {
 		return
 	}
+	done[n] = true
 	var merged []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], target(n.Content[i+1])
@@ -102,7 +102,7 @@ func (o *object) merge(n *yaml.Node, depth int) {
 		}
 	}
 	for _, m := range merged {
-		o.merge(target(m), depth-1)
+		o.merge(target(m), done)
 	}
 }
 

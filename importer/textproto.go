@@ -24,11 +24,32 @@ func parseProto(source string) (n *yaml.Node, err error) {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
+	if depth(source) > maxDepth {
+		return nil, fmt.Errorf("messages are nested more than %d deep", maxDepth)
+	}
 	nodes, err := parser.Parse([]byte(source))
 	if err != nil {
 		return nil, err
 	}
 	return protoMessage(nodes, 1), nil
+}
+
+// maxDepth is how deep messages may be nested; the parser has no limit.
+const maxDepth = 500
+
+// depth tells how deep brackets are nested at most, those in texts included.
+func depth(source string) (deepest int) {
+	now := 0
+	for i := range len(source) {
+		switch source[i] {
+		case '{', '<', '[':
+			now++
+			deepest = max(deepest, now)
+		case '}', '>', ']':
+			now = max(now-1, 0)
+		}
+	}
+	return deepest
 }
 
 // protoLine finds the line in an error of the parser.
