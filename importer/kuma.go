@@ -45,7 +45,7 @@ func kuma(j *job) error {
 var kumaIdle = regexp.MustCompile(`^(id|weight|description|pathName|path|childrenIDs|forceInactive|maintenance|includeSensitiveData|` +
 	`resendInterval|dns_last_result|notificationIDList|screenshot|httpBodyEncoding|authMethod|expectedValue|jsonPath|jsonPathOperator|` +
 	`mqtt.*|radius.*|grpc.*|kafka.*|docker.*|game.*|gamedig.*|database.*|pushToken|snmp.*|rabbitmq.*|remote_browser|oauth_.*|auth(Workstation|Domain)|` +
-	`cacheBust|retryOnlyOnStatusCodeFailure|domainExpiryNotification|ping_numeric|ping_per_request_timeout|smtpSecurity|manual_status|` +
+	`ping_numeric|ping_per_request_timeout|smtpSecurity|manual_status|` +
 	`dns_resolve_(type|server)|hostname|port|url|keyword|invertKeyword|headers|body|basic_auth_.*|tls.*|accepted_statuscodes|maxredirects|method|` +
 	`ignoreTls|expiryNotification|packetSize|ping_count|saveResponse|saveErrorResponse|responseMaxLength|ipFamily|dns_port|user_id|userId)$`)
 
@@ -181,6 +181,7 @@ func (j *job) kumaHTTP(it *item, o *object, kind string, inverted bool) {
 // kumaRequest takes over headers, which a backup holds as a text, body and
 // authentication.
 func (j *job) kumaRequest(it *item, o *object) {
+	var sent fields
 	if s := o.str("headers"); s != "" {
 		headers, err := parse(s)
 		if err != nil || headers.Kind != yaml.MappingNode {
@@ -189,10 +190,18 @@ func (j *job) kumaRequest(it *item, o *object) {
 			for _, n := range headers.Content {
 				n.Line, n.Column = o.place("headers").Line, o.place("headers").Column
 			}
-			it.option("headers", j.headers(it, j.object(it, headers, "headers.")))
+			sent = j.headers(it, j.object(it, headers, "headers."))
 		}
 	}
-	if body := o.str("body"); body != "" {
+	body := o.str("body")
+	typed := func(f field) bool { return strings.EqualFold(f.key, "Content-Type") }
+	if kind := kumaTypes()[o.str("httpBodyEncoding")]; body != "" && kind != "" && !slices.ContainsFunc(sent, typed) {
+		sent.set("Content-Type", kind)
+	}
+	if len(sent) > 0 {
+		it.option("headers", sent)
+	}
+	if body != "" {
 		it.option("body", j.body(it, body, o.place("body")))
 		j.keepMethod(it)
 	}
@@ -202,6 +211,11 @@ func (j *job) kumaRequest(it *item, o *object) {
 	default:
 		j.miss(it, o.place("authMethod"), "authMethod "+method+" has no equivalent")
 	}
+}
+
+// kumaTypes are the media types of a body by the monitor's encoding.
+func kumaTypes() map[string]string {
+	return map[string]string{"json": "application/json", "form": "application/x-www-form-urlencoded", "xml": "text/xml; charset=utf-8"}
 }
 
 // kumaRange is a status code or a range of them.
