@@ -34,7 +34,7 @@ func cloudprober(j *job) error {
 			"let Cloudprober do so first: cloudprober --dumpconfig --config_file FILE")
 	}
 	var root *object
-	if looksLikeProto(j.source.Text) {
+	if looksLikeProto(j.source.Text) || includeLine.MatchString(j.source.Text) {
 		for _, at := range includeLine.FindAllStringIndex(j.source.Text, -1) {
 			j.miss(nil, &yaml.Node{Line: 1 + strings.Count(j.source.Text[:at[0]], "\n")}, "include has no equivalent; import that file, too")
 		}
