@@ -27,7 +27,7 @@ deadline ran out, 130 interrupted.`
 // one file and one line here.
 func commands() []func(*App) *cobra.Command {
 	return []func(*App) *cobra.Command{
-		newCheck, newRun, newWait, newWatch, newServe, newValidate, newPlan, newKinds, newSchema, newDemo, newPlayground, newVersion,
+		newCheck, newRun, newWait, newWatch, newServe, newValidate, newPlan, newImport, newKinds, newSchema, newDemo, newPlayground, newVersion,
 	}
 }
 

@@ -131,7 +131,7 @@ func (d *decoder) dict(n *yaml.Node, v reflect.Value, f *field) {
 	element := *f
 	for key, value := range pairs(n) {
 		element.name = f.name + "." + key.Value
-		element.secret = f.secret || !f.shown && isSecretKey(key.Value)
+		element.secret = f.secret || !f.shown && IsSecretKey(key.Value)
 		item := reflect.New(v.Type().Elem()).Elem()
 		d.value(value, item, &element)
 		v.SetMapIndex(reflect.ValueOf(key.Value).Convert(v.Type().Key()), item)

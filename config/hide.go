@@ -16,7 +16,9 @@ const minLiteral = 4
 // secretWords are parts of keys whose values are not shown in excerpts.
 var secretWords = [...]string{"authorization", "cookie", "password", "passwd", "secret", "token", "api-key", "api_key", "apikey"}
 
-func isSecretKey(key string) bool {
+// IsSecretKey reports whether the name of a key, a header or a parameter says that
+// its value is secret.
+func IsSecretKey(key string) bool {
 	key = strings.ToLower(key)
 	for _, w := range secretWords {
 		if strings.Contains(key, w) {
@@ -94,7 +96,7 @@ func (f *secretFinder) walk(n *yaml.Node, hidden bool) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			f.close(n.Content[i].Line)
 			key := n.Content[i].Value
-			f.walk(n.Content[i+1], hidden || f.src.secretKeys[key] || isSecretKey(key))
+			f.walk(n.Content[i+1], hidden || f.src.secretKeys[key] || IsSecretKey(key))
 		}
 	case yaml.ScalarNode:
 		f.scalar(n, hidden)
@@ -199,7 +201,7 @@ func hideLine(line string) string {
 		key := line[at:colon]
 		key = key[strings.LastIndexAny(key, "{,")+1:]
 		value := strings.TrimSpace(line[colon+1:])
-		if isSecretKey(key) && value != "" && !strings.ContainsAny(value[:1], "{[&*|>") && !strings.Contains(value, "${") {
+		if IsSecretKey(key) && value != "" && !strings.ContainsAny(value[:1], "{[&*|>") && !strings.Contains(value, "${") {
 			return line[:colon+1] + " " + check.Masked
 		}
 		at = colon + 1
