@@ -24,13 +24,14 @@ type listed struct {
 // is not named here may not exist.
 var ours = map[string][]string{
 	"":                    {"cmd"},
-	"cmd":                 {"check", "config", "internal/nearest", "internal/playground", "probes", "report", "scheduler", "watch", "web"},
+	"cmd":                 {"check", "compare", "config", "internal/nearest", "internal/playground", "probes", "report", "scheduler", "watch", "web"},
 	"check":               {},
 	"config":              {"check", "expect", "internal/nearest"},
 	"expect":              {"check", "internal/nearest"},
 	"probes":              {"check"},
 	"scheduler":           {"check"},
-	"report":              {"check"},
+	"compare":             {"check"},
+	"report":              {"check", "compare"},
 	"web":                 {"check", "report", "scheduler"},
 	"watch":               {"check", "report"},
 	"internal/nearest":    {},
@@ -54,6 +55,7 @@ var only = map[string][]string{
 	"github.com/prometheus/exporter-toolkit":   {"cmd"},
 	"github.com/coreos/go-systemd":             {"cmd"},
 	"github.com/fsnotify/fsnotify":             {"cmd"},
+	"github.com/aclements/go-moremath":         {"compare"},
 }
 
 func TestArrows(t *testing.T) {

@@ -1,0 +1,5 @@
+package compare
+
+import "time"
+
+type Origin struct{ Created time.Time }
