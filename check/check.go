@@ -25,6 +25,7 @@ type Check struct {
 	Host     string
 	Timeout  time.Duration // of one attempt
 	Retry    Retry
+	Samples  Samples
 	Optional bool // its verdict never fails the run
 
 	File string // where it is defined; empty on the command line

@@ -67,8 +67,10 @@ type Expectation struct {
 	// WhenSeen marks an expectation that a kind brings and that only counts
 	// when its facts were observed (a certificate's, where there may be none).
 	WhenSeen bool
-	File     string // where it stands; empty for the command line and defaults
-	Line     int
+	// Sample marks one over the facts of a sample, which is judged once.
+	Sample bool
+	File   string // where it stands; empty for the command line and defaults
+	Line   int
 }
 
 // Finding is what became of one expectation.
@@ -77,6 +79,9 @@ type Finding struct {
 	Level  Level          `json:"level"`
 	OK     bool           `json:"ok"`
 	Got    map[string]any `json:"got"`
-	File   string         `json:"file,omitempty"`
-	Line   int            `json:"line,omitempty"`
+	// Note says what a reader must know of the values: that a percentile is the
+	// maximum.
+	Note string `json:"note,omitempty"`
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
 }

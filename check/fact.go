@@ -60,6 +60,8 @@ type Fact struct {
 	// Code is the reason's code when an expectation about the fact fails;
 	// empty means expect.<name>.
 	Code Code
+	// Sample tells that it is a fact over a whole sample, not of one observation.
+	Sample bool
 	// Hidden facts can be expected but are left out of results, because they
 	// are large (a body).
 	Hidden bool
@@ -78,7 +80,7 @@ func CommonFacts() []Fact {
 	for _, name := range PhaseNames() {
 		facts = append(facts, Fact{Name: "phase." + name, Type: Duration, Doc: "time of the phase " + name})
 	}
-	return facts
+	return append(facts, sampleFacts()...)
 }
 
 // Phase names, in the order of a probe's journey.

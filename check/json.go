@@ -29,6 +29,7 @@ type wire struct {
 	Attempts  int               `json:"attempts"`
 	Flaky     bool              `json:"flaky"`
 	Failed    []Reason          `json:"failed_attempts,omitempty"`
+	Samples   *wireSample       `json:"samples,omitempty"`
 	Phases    map[string]any    `json:"phases"`
 	Facts     map[string]any    `json:"facts"`
 	Findings  []Finding         `json:"findings"`
@@ -47,7 +48,7 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		Origin: r.Origin, Seq: r.Seq, ID: r.ID, Name: r.Name, Kind: r.Kind, Target: r.Target,
 		Verdict: r.Verdict, Optional: r.Optional, Started: r.Started.UTC(),
 		Latency: seconds(r.Latency), Queued: seconds(r.Queued), Missed: r.Missed,
-		Attempts: r.Attempts, Flaky: r.Flaky, Failed: r.Failed,
+		Attempts: r.Attempts, Flaky: r.Flaky, Failed: r.Failed, Samples: r.Sample.wire(),
 		Phases: make(map[string]any, len(r.Phases)), Facts: nest(r.Facts),
 		Findings: make([]Finding, len(r.Findings)), Reproduce: r.Reproduce,
 		Tags: r.Tags, Labels: r.Labels, File: r.File, Line: r.Line,

@@ -7,8 +7,9 @@ type Judgement struct {
 	Findings []Finding
 }
 
-// Judge evaluates the check's expectations on what was observed. It is a pure
-// function: the same observation always gets the same judgement.
+// Judge evaluates the check's expectations on what was observed, without those
+// over a sample. It is a pure function: the same observation always gets the
+// same judgement.
 //
 // A failure of our own side is unknown whatever is expected. Any other failure
 // is down, unless an expectation mentions the fact error and so takes over.
@@ -24,6 +25,9 @@ func (c *Check) Judge(o *Observation) Judgement {
 	}
 	for i := range c.Expectations {
 		e := &c.Expectations[i]
+		if e.Sample {
+			continue
+		}
 		out := e.Test.Eval(o.Fact)
 		if out.Missing && (e.WhenSeen || j.Reason == o.Failure && j.Verdict == Down) {
 			continue // what prevented the fact is itself the reason

@@ -51,6 +51,9 @@ type Result struct {
 	Flaky    bool // up or degraded, but only after a failed attempt
 	// Failed holds the reasons of the attempts before the reported one.
 	Failed []Reason
+	// Sample is what a run with samples saw; nil without. Then Latency is the
+	// median, and Phases are those of the observation that took it.
+	Sample *Sample
 
 	Reproduce string
 }
@@ -186,6 +189,11 @@ func (r Result) Clone() Result {
 	r.Labels, r.Facts = maps.Clone(r.Labels), maps.Clone(r.Facts)
 	r.Tags = slices.Clone(r.Tags)
 	r.Phases, r.Failed = slices.Clone(r.Phases), slices.Clone(r.Failed)
+	if r.Sample != nil {
+		s := *r.Sample
+		s.Points = slices.Clone(s.Points)
+		r.Sample = &s
+	}
 	r.Findings = slices.Clone(r.Findings)
 	for i := range r.Findings {
 		r.Findings[i].Got = maps.Clone(r.Findings[i].Got)

@@ -47,6 +47,9 @@ type Loader struct {
 	// built, so a check that is left out may have unset variables and missing
 	// files.
 	Filter func(id, name string, tags []string) bool
+	// Samples, when above 0, replaces the count of samples of every check. Retries
+	// give way to it.
+	Samples int
 	// Modules keeps the templates that have a kind, which holds on to the
 	// text of the files.
 	Modules bool

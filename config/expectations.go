@@ -21,22 +21,26 @@ type kind struct {
 }
 
 type compiled struct {
-	test check.Test
-	err  *expect.Error
+	test   check.Test
+	sample string // the first fact over a sample that it names; empty for none
+	err    *expect.Error
 }
 
 // compile compiles an expression once.
-func (k *kind) compile(text string) (check.Test, *expect.Error) {
+func (k *kind) compile(text string) compiled {
 	if c, ok := k.tests[text]; ok {
-		return c.test, c.err
+		return c
 	}
 	test, err := expect.Compile(text, k.facts)
 	c := compiled{test: test}
-	if err != nil && !errors.As(err, &c.err) {
+	switch {
+	case err == nil:
+		c.sample, c.err = k.overSample(text, test)
+	case !errors.As(err, &c.err):
 		c.err = &expect.Error{Message: err.Error()}
 	}
 	k.tests[text] = c
-	return c.test, c.err
+	return c
 }
 
 // items returns those of a key that takes a list or a single one.
@@ -62,29 +66,35 @@ func (m *maker) lintExpectations() {
 				continue
 			}
 			if e, _, ok := d.text(n); ok {
-				m.compile(d, n, e.text)
+				m.compile(d, n, e.text, true)
 			}
 		}
 	}
 }
 
-func (m *maker) compile(d *decoder, n *yaml.Node, text string) check.Test {
-	test, err := m.kind.compile(text)
+// compile compiles an expression and reports one that is wrong, or that needs
+// samples where there are none.
+func (m *maker) compile(d *decoder, n *yaml.Node, text string, samples bool) (compiled, bool) {
+	c := m.kind.compile(text)
+	err := c.err
+	if err == nil && c.sample != "" && !samples {
+		err = needsSamples(text, c.sample, "give the check samples: {count: 30}")
+	}
 	if err == nil {
-		return test
+		return c, true
 	}
 	if text == n.Value {
 		d.fail(n, err.Offset, err.Message, err.Hint)
-		return nil
+		return c, false
 	}
 	// The offset counts in the expanded text, and the message may quote a part of
 	// a secret, of which a mask knows only the whole.
 	if slices.ContainsFunc(d.secrets, func(secret string) bool { return secret != "" && strings.Contains(text, secret) }) {
 		d.fail(n, whole, "with its references filled in, this is no valid expression", "write a value with quotes in it in another way, for it is not escaped")
-		return nil
+		return c, false
 	}
 	d.fail(n, whole, err.Message, err.Hint)
-	return nil
+	return c, false
 }
 
 // expectations compiles what the user expects and prefers.
@@ -99,8 +109,11 @@ func (m *maker) expectations(d *decoder, b *body) []check.Expectation {
 			if d.failed && (i >= len(texts) || texts[i] == "") {
 				continue // it was reported
 			}
-			if test := m.compile(d, n, texts[i]); test != nil {
-				list = append(list, check.Expectation{Text: texts[i], Level: level, Test: test, File: m.file.src.name, Line: n.Line})
+			if c, ok := m.compile(d, n, texts[i], b.Samples.Count > 1); ok {
+				m.warnOfFew(d, n, texts[i], c.test, b.Samples.Count)
+				list = append(list, check.Expectation{
+					Text: texts[i], Level: level, Test: c.test, Sample: c.sample != "", File: m.file.src.name, Line: n.Line,
+				})
 			}
 		}
 	}
@@ -172,16 +185,16 @@ func (s *shared) addDefaults(k *kind, defaults []check.Default) error {
 	all := make([]check.Expectation, 0, len(defaults)+len(s.user))
 	expectsError := s.expects("error")
 	for _, d := range defaults {
-		test, err := k.compile(d.Expect)
-		if err != nil {
+		compiled := k.compile(d.Expect)
+		if err := compiled.err; err != nil {
 			return fmt.Errorf("the kind %s expects %q by default, which is wrong: %s", k.Name, d.Expect, err.Message)
 		}
-		lifts := test.Facts()
+		lifts := compiled.test.Facts()
 		if d.Fact != "" {
 			lifts = []string{d.Fact}
 		}
 		if !slices.ContainsFunc(lifts, s.expects) {
-			all = append(all, check.Expectation{Text: d.Expect, Test: test, WhenSeen: d.WhenSeen || expectsError})
+			all = append(all, check.Expectation{Text: d.Expect, Test: compiled.test, WhenSeen: d.WhenSeen || expectsError})
 		}
 	}
 	all = append(all, s.user...)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -213,6 +214,7 @@ func (m *maker) complete(c *check.Check, d *decoder) bool {
 	readable := !d.failed
 	b := newSpec().body
 	m.decode(d, &b)
+	m.samples(d, &b)
 	user := m.expectations(d, &b)
 	m.bounds(d, &b)
 	m.failingInterval(d, &b)
@@ -223,7 +225,7 @@ func (m *maker) complete(c *check.Check, d *decoder) bool {
 	c.Interval, c.Timeout, c.Optional = b.Interval, b.Timeout, b.Optional
 	c.IntervalFailing = b.IntervalFailing
 	c.Labels = m.shared.labelMap(b.Labels)
-	c.Retry = b.Retry.retry()
+	c.Retry, c.Samples = b.Retry.retry(), b.Samples.samples(user, m.at("samples", "pass") == nil)
 	built := m.kind.finish(c, options, d, user, &m.shared, func(option string) *yaml.Node {
 		return optionNode(m.block, m.key, option)
 	})
@@ -236,18 +238,9 @@ func (r retrySpec) retry() check.Retry {
 
 // bounds checks what a type alone does not.
 func (m *maker) bounds(d *decoder, b *body) {
-	at := func(path ...string) *yaml.Node {
-		n := m.merged
-		for _, name := range path {
-			if inner := lookup(n, name); inner != nil {
-				n = inner
-			}
-		}
-		return n
-	}
 	refuse := func(bad bool, message, hint string, path ...string) {
 		if bad {
-			d.errorf(at(path...), hint, "%s %s", strings.Join(path, "."), message)
+			d.errorf(cmp.Or(m.at(path...), m.at(path[:1]...), m.merged), hint, "%s %s", strings.Join(path, "."), message)
 		}
 	}
 	refuse(b.Interval < minInterval, "must be at least 1s", "", "interval")
@@ -256,15 +249,26 @@ func (m *maker) bounds(d *decoder, b *body) {
 	refuse(b.Retry.Wait < 0, "must not be negative", "", "retry", "wait")
 	refuse(b.Retry.Factor < 1, "must be at least 1", "1 keeps the wait", "retry", "factor")
 	refuse(b.Retry.MaxWait < 0, "must not be negative", "", "retry", "max_wait")
+	refuse(b.Samples.Count < 1 || b.Samples.Count > MaxSamples, fmt.Sprintf("must be 1 to %d", MaxSamples), "1 means no samples", "samples", "count")
+	refuse(b.Samples.Spacing < minSpacing, "must be at least "+check.FormatDuration(minSpacing), "", "samples", "spacing")
+	refuse(b.Samples.Pass <= 0, "must be above 0%", "for no such bound expect something of pass_rate", "samples", "pass")
 	if !d.failed && b.Timeout > b.Interval {
-		n := at("timeout")
-		if lookup(m.merged, "timeout") == nil {
-			n = at("interval")
-		}
+		n := cmp.Or(m.at("timeout"), m.at("interval"), m.merged)
 		m.file.in.warnings.add(m.file.src.problem(n.Line, n.Column,
 			fmt.Sprintf("the timeout of %s is longer than the interval of %s", check.FormatDuration(b.Timeout), check.FormatDuration(b.Interval)),
 			"runs of a check never overlap, so slow ones will be skipped"))
 	}
+}
+
+// at returns the value of a key of the check, by its path, or nil.
+func (m *maker) at(path ...string) *yaml.Node {
+	n := m.merged
+	for _, name := range path {
+		if n = lookup(n, name); n == nil {
+			return nil
+		}
+	}
+	return n
 }
 
 // optionNode finds the node of an option that a kind complains of, by its path

@@ -18,7 +18,7 @@ import (
 // isPlainType reports whether values of the type stand in the file without
 // quotes.
 func isPlainType(t reflect.Type) bool {
-	if t == durationType || t == sizeType || t == rateType {
+	if t == durationType || t == sizeType || t == rateType || t == ratioType {
 		return false
 	}
 	switch t.Kind() {
@@ -37,6 +37,8 @@ func wanted(t reflect.Type) string {
 		return "a size such as 64KiB or 10MB"
 	case rateType:
 		return "a rate such as 10/s or 30/m"
+	case ratioType:
+		return "a share such as 95% or 0.95"
 	case regexpType:
 		return "a regular expression"
 	}
@@ -77,6 +79,13 @@ func setScalar(v reflect.Value, text, shown string, f *field) (message, hint str
 		r, err := parseRate(text)
 		if err != nil {
 			return notA(), rateHint(text)
+		}
+		v.SetFloat(float64(r))
+		return "", ""
+	case ratioType:
+		r, err := parseRatio(text)
+		if err != nil {
+			return notA(), ratioHint(text)
 		}
 		v.SetFloat(float64(r))
 		return "", ""

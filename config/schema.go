@@ -185,6 +185,8 @@ func scalarSchema(t reflect.Type, f *field) object {
 		return object{"anyOf": []object{{"type": "string", "pattern": `^[0-9.]+(B|KB|MB|GB|KiB|MiB|GiB)?$|` + reference}, {"type": "number", "minimum": 0}}}
 	case t == rateType:
 		return object{"type": "string", "pattern": ratePattern + "|" + reference}
+	case t == ratioType:
+		return object{"anyOf": []object{{"type": "string", "pattern": ratioPattern + "|" + reference}, {"type": "number", "minimum": 0, "maximum": 1}}}
 	case len(f.enum) > 0:
 		return object{"anyOf": []object{{"enum": enumValues(f.enum)}, {"type": "string", "pattern": reference}}}
 	}

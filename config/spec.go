@@ -9,6 +9,10 @@ const (
 	defaultInterval = 30 * time.Second
 	defaultTimeout  = 5 * time.Second
 	minInterval     = time.Second // a prober is not to attack what it watches
+	defaultSpacing  = 100 * time.Millisecond
+	minSpacing      = 10 * time.Millisecond // for the same reason
+	// MaxSamples is the largest count of samples.
+	MaxSamples = 10_000
 )
 
 // spec is every key of a check besides the block of its kind. The file's
@@ -40,6 +44,7 @@ type body struct {
 	Expect          []string          `yaml:"expect" single:"true" doc:"expression, or list of expressions, over the kind's facts; a miss is down"`
 	Prefer          []string          `yaml:"prefer" single:"true" doc:"expression, or list of expressions, over the kind's facts; a miss is degraded"`
 	Retry           retrySpec         `yaml:"retry" doc:"how often a failed attempt is tried again"`
+	Samples         samplesSpec       `yaml:"samples" doc:"how a run observes several times and is judged as a whole"`
 	Interval        time.Duration     `yaml:"interval" doc:"time between two runs in a loop, at least 1s; 30s by default"`
 	IntervalFailing time.Duration     `yaml:"interval_failing" doc:"interval while the check is down or degraded, at least 1s; the interval by default"`
 	Schedule        []string          `yaml:"schedule" shown:"true" single:"true" doc:"window of time, or list of windows, outside of which a loop does not run the check, such as mon-fri 08:00-18:00 Europe/Berlin; always by default"`
@@ -55,12 +60,19 @@ type retrySpec struct {
 	MaxWait  time.Duration `yaml:"max_wait" doc:"where the growth of the wait ends; 30s by default"`
 }
 
+type samplesSpec struct {
+	Count   int           `yaml:"count" doc:"observations of a run, at most 10000; 1, the default, means a single one that is judged alone"`
+	Spacing time.Duration `yaml:"spacing" doc:"from the start of one observation to the start of the next, at least 10ms; they never overlap; 100ms by default"`
+	Pass    ratio         `yaml:"pass" doc:"share of the observations that must pass, such as 95%; 100% by default, and none where an expectation names pass_rate"`
+}
+
 func newSpec() *spec {
 	return &spec{
 		head: head{Enabled: true},
 		body: body{
 			Interval: defaultInterval, Timeout: defaultTimeout,
-			Retry: retrySpec{Attempts: 1, Wait: time.Second, Factor: 2, MaxWait: 30 * time.Second},
+			Retry:   retrySpec{Attempts: 1, Wait: time.Second, Factor: 2, MaxWait: 30 * time.Second},
+			Samples: samplesSpec{Count: 1, Spacing: defaultSpacing, Pass: 1},
 		},
 	}
 }

@@ -23,6 +23,7 @@ type TargetOptions struct {
 	Expect, Prefer []string
 	Timeout        time.Duration // 0: 5s
 	Retry          check.Retry   // zero: one attempt
+	Samples        int           // observations of a run; 0: one
 	Tags           []string
 	Settings       []Setting
 }
@@ -85,11 +86,14 @@ func (t *targeter) make(target string, o *TargetOptions) *check.Check {
 	block := t.block(options, o.Settings)
 	t.decoder.value(block, reflect.ValueOf(options), &field{name: t.kind.Name})
 	readable := len(t.in.errors.list) == 0
-	user := append(t.expectations(o.Expect, check.Expect), t.expectations(o.Prefer, check.Prefer)...)
+	user := append(t.expectations(o, check.Expect), t.expectations(o, check.Prefer)...)
 	if !readable {
 		return nil
 	}
 	c := &check.Check{ID: t.shown, Name: t.shown, Tags: o.Tags, Interval: defaultInterval, Timeout: o.Timeout, Retry: o.Retry}
+	samples := newSpec().Samples
+	samples.Count = max(o.Samples, 1)
+	c.Samples = samples.samples(user, true)
 	if c.Timeout == 0 {
 		c.Timeout = defaultTimeout
 	}
@@ -176,10 +180,18 @@ func (in *load) schemes() []string {
 }
 
 // expectations compiles expressions of the command line.
-func (t *targeter) expectations(texts []string, level check.Level) []check.Expectation {
+func (t *targeter) expectations(o *TargetOptions, level check.Level) []check.Expectation {
+	texts := o.Expect
+	if level == check.Prefer {
+		texts = o.Prefer
+	}
 	var list []check.Expectation
 	for _, text := range texts {
-		test, err := t.kind.compile(text)
+		c := t.kind.compile(text)
+		err := c.err
+		if err == nil && c.sample != "" && o.Samples <= 1 {
+			err = needsSamples(text, c.sample, "take some with --samples 30")
+		}
 		if err != nil {
 			at := utf8.RuneCountInString(text[:min(max(err.Offset, 0), len(text))])
 			t.in.errors.add(Problem{
@@ -188,7 +200,7 @@ func (t *targeter) expectations(texts []string, level check.Level) []check.Expec
 			})
 			continue
 		}
-		list = append(list, check.Expectation{Text: text, Level: level, Test: test})
+		list = append(list, check.Expectation{Text: text, Level: level, Test: c.test, Sample: c.sample != ""})
 	}
 	return list
 }

@@ -32,10 +32,14 @@ func newMeter(c *clock) *meter {
 	return &meter{watch: newWatch(c), spent: errors.New("the check's timeout passed")}
 }
 
-// run measures the check with its retries and fills r. A result that is good
+// run measures the check, with its retries or its samples, and fills r. A result that is good
 // after a failed attempt is flaky, unless that failure was our own. ctx must not have a
 // deadline: to the probe, one that passes would be the target's fault.
 func (m *meter) run(ctx context.Context, c *check.Check, r *check.Result) {
+	if c.Samples.Many() {
+		m.sample(ctx, c, r)
+		return
+	}
 	var failed []check.Reason
 	for n := 1; ; n++ {
 		m.attempt(ctx, c, r)
@@ -71,30 +75,32 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// attempt makes one attempt.
-func (m *meter) attempt(ctx context.Context, c *check.Check, r *check.Result) {
-	timeout := c.Timeout
-	if timeout <= 0 {
-		timeout = DefaultTimeout
-	}
+// attempt makes one attempt. It reports whether a failure stopped the probe.
+func (m *meter) attempt(ctx context.Context, c *check.Check, r *check.Result) bool {
+	timeout := timeoutOf(c)
 	mark := m.watch.begin()
 	defer m.watch.end()
 	started := time.Now()
-	m.observe(ctx, c, timeout, r)
+	failed := m.observe(ctx, c, timeout, r)
 	r.Started = m.watch.clock.wall().Add(-time.Since(started))
 	if r.Verdict == check.Down {
 		m.excuse(c, r, timeout, time.Since(started), mark)
 	}
+	return failed
+}
+
+// timeoutOf is the time of one attempt.
+func timeoutOf(c *check.Check) time.Duration {
+	if c.Timeout <= 0 {
+		return DefaultTimeout
+	}
+	return c.Timeout
 }
 
 // observe lets the probe look and judges what it saw. A panic of either is a
-// result too.
-func (m *meter) observe(ctx context.Context, c *check.Check, timeout time.Duration, r *check.Result) {
-	defer func() {
-		if p := recover(); p != nil {
-			*r = c.Result(&check.Observation{}, check.Judgement{Reason: panicReason(p)})
-		}
-	}()
+// result too. It reports whether a failure stopped the probe.
+func (m *meter) observe(ctx context.Context, c *check.Check, timeout time.Duration, r *check.Result) bool {
+	defer recovered(c, r)
 	actx, cancel := context.WithTimeoutCause(ctx, timeout, m.spent)
 	defer cancel()
 	o := c.Probe.Observe(actx)
@@ -104,6 +110,14 @@ func (m *meter) observe(ctx context.Context, c *check.Check, timeout time.Durati
 		o.Failure = check.Reason{Code: check.LocalShutdown, Message: "cut short: " + endWords(ctx)}
 	}
 	*r = c.Result(&o, c.Judge(&o))
+	return !o.Failure.IsZero()
+}
+
+// recovered, deferred, makes a result of a panic.
+func recovered(c *check.Check, r *check.Result) {
+	if p := recover(); p != nil {
+		*r = c.Result(&check.Observation{}, check.Judgement{Reason: panicReason(p)})
+	}
 }
 
 // panicReason words a panic in one line, without its stack.

@@ -84,8 +84,10 @@ func (w *watch) begin() mark {
 	if n := w.running.Load(); n == 0 || !w.running.CompareAndSwap(n, n+1) {
 		w.first()
 	}
-	return mark{w.stalled.Load(), w.slept.Load(), w.stepped.Load()}
+	return w.mark()
 }
+
+func (w *watch) mark() mark { return mark{w.stalled.Load(), w.slept.Load(), w.stepped.Load()} }
 
 // first notes what may be the first in flight after an idle time, which is no
 // stall: none can look before the last look is set, one that comes second
