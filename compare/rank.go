@@ -60,30 +60,54 @@ func approximate(xs, ys []float64) float64 {
 // interval is an estimate of a ratio with its confidence interval.
 type interval struct{ low, middle, high float64 }
 
-// ratio estimates by which factor bs are greater than as. The interval has no
-// bounds (0, +Inf) when the samples are too small for the confidence.
+// ratio estimates by which factor bs are greater than as, all above 0. The
+// interval has no bounds (0, +Inf) when the samples are too small for the
+// confidence.
 func ratio(as, bs []float64, confidence float64) interval {
-	ratios := make([]float64, 0, len(as)*len(bs))
-	for _, a := range as {
-		for _, b := range bs {
-			ratios = append(ratios, b/a)
-		}
-	}
-	slices.Sort(ratios)
 	r := interval{low: 0, middle: math.NaN(), high: math.Inf(1)}
-	if len(ratios) == 0 {
+	pairs := len(as) * len(bs)
+	if pairs == 0 {
 		return r
 	}
-	r.middle = math.Sqrt(ratios[(len(ratios)-1)/2] * ratios[len(ratios)/2]) // the middle one, or the mean of both on the logarithms
+	as, bs = slices.Sorted(slices.Values(as)), slices.Sorted(slices.Values(bs))
+	// The middle one, or the mean of both on the logarithms.
+	r.middle = math.Sqrt(ratioAt(as, bs, (pairs-1)/2) * ratioAt(as, bs, pairs/2))
 	n, m := float64(len(as)), float64(len(bs))
 	z := stats.StdNormal.InvCDF((1 + confidence) / 2)
 	// The order statistics of the ratios that Moses' interval ends at, rounded
 	// to the wider one; half a step for continuity.
 	k := int(math.Floor(n*m/2 - z*math.Sqrt(n*m*(n+m+1)/12) - 0.5))
-	if k >= 0 && k < len(ratios) {
-		r.low, r.high = ratios[k], ratios[len(ratios)-1-k]
+	if k >= 0 {
+		r.low, r.high = ratioAt(as, bs, k), ratioAt(as, bs, pairs-1-k)
 	}
 	return r
+}
+
+// ratioAt returns the k-th smallest of the ratios b/a of all pairs, from 0, of
+// sorted samples. It does not make the list, which is long for large samples,
+// but halves the range that the ratio is in.
+func ratioAt(as, bs []float64, k int) float64 {
+	low, high := bs[0]/as[len(as)-1], bs[len(bs)-1]/as[0]
+	for range 60 {
+		if middle := (low + high) / 2; atMost(as, bs, middle) > k {
+			high = middle
+		} else {
+			low = middle
+		}
+	}
+	return high
+}
+
+// atMost counts the pairs of sorted samples whose ratio b/a is at most x.
+func atMost(as, bs []float64, x float64) int {
+	count, j := 0, 0
+	for _, a := range as {
+		for j < len(bs) && bs[j] <= x*a {
+			j++
+		}
+		count += j
+	}
+	return count
 }
 
 // holm corrects p-values for being many (S. Holm, A simple sequentially
