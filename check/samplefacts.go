@@ -1,6 +1,7 @@
 package check
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,16 +41,18 @@ func percentile(fact string) (int, bool) {
 	return p, ok && err == nil
 }
 
-// TooFew reports whether n latencies are too few to tell a percentile from
-// their maximum, and how many it needs: the smallest n whose nearest rank is
-// not the last, 100/(100-p) rounded up. It is false for any other fact.
-func TooFew(fact string, n int) (needs int, few bool) {
+// TooFew says in words that so many samples are too few to tell a percentile
+// from their maximum; empty when they are not, and for any other fact.
+func TooFew(fact string, n int) string {
 	p, ok := percentile(fact)
 	if !ok {
-		return 0, false
+		return ""
 	}
-	needs = (100 + 100 - p - 1) / (100 - p)
-	return needs, n < needs
+	// The smallest number whose nearest rank is not the last: 100/(100-p), rounded up.
+	if needs := (100 + 100 - p - 1) / (100 - p); n < needs {
+		return fmt.Sprintf("%s of %d samples is their maximum, it needs at least %d", fact, n, needs)
+	}
+	return ""
 }
 
 // latencies are those of a sample, sorted.
@@ -128,7 +131,7 @@ func (s *Sample) Facts() Facts {
 	lookup := s.lookup(l)
 	facts := make(Facts)
 	for _, f := range sampleFacts() {
-		if _, few := TooFew(f.Name, len(l.sorted)); few {
+		if TooFew(f.Name, len(l.sorted)) != "" {
 			continue
 		}
 		if v, ok := lookup(f.Name); ok {

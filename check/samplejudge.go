@@ -65,8 +65,8 @@ func (c *Check) JudgeSample(s *Sample) Judgement {
 func fewNote(facts []string, n int) string {
 	var notes []string
 	for _, fact := range facts {
-		if needs, few := TooFew(fact, n); few {
-			notes = append(notes, fmt.Sprintf("%s of %d is the maximum, it needs %d", strings.TrimPrefix(fact, "latency."), n, needs))
+		if note := TooFew(fact, n); note != "" {
+			notes = append(notes, note)
 		}
 	}
 	return strings.Join(notes, ", ")

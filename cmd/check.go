@@ -33,6 +33,7 @@ it from the environment, ${file:PATH} from a file, and neither is ever shown.`
 const checkExamples = `  sonde check https://example.com tcp://db.example.com:5432 icmp://192.0.2.1
   sonde check https://example.com --expect 'status == 200' --prefer 'latency < 300ms'
   sonde check 'dns://1.1.1.1/example.com?type=MX' --expect "any(answers, # contains 'mail')"
+  sonde check tcp://db.example.com:5432 --samples 100 --expect 'latency.p95 < 20ms'
   sonde check https://example.com -H 'Authorization: Bearer ${TOKEN}' -X POST -d @body.json
   sonde check https://example.com --address 192.0.2.7 --prefer 'cert.expires_in > 21d'`
 
@@ -42,6 +43,7 @@ type checkFlags struct {
 	expect, prefer list
 	timeout        durationFlag
 	retry          count
+	samples        samplesFlag
 	options        optionFlags
 }
 
@@ -63,6 +65,7 @@ func newCheck(a *App) *cobra.Command {
 	flags.VarP(&f.prefer, "prefer", "p", "what should hold of the facts, else the target is degraded; repeatable")
 	flags.VarP(&f.timeout, "timeout", "m", "how long one attempt may take; 5s unless said otherwise")
 	flags.Var(&f.retry, "retry", "more attempts when one fails; a check that needed one is flaky")
+	flags.Var(&f.samples, "samples", "observe so often, 100ms apart, and judge the sample: pass_rate, latency.p95 and the like")
 	f.options.register(c)
 	f.register(a, c)
 	complete(c, "set", a.optionPaths)
@@ -70,6 +73,9 @@ func newCheck(a *App) *cobra.Command {
 }
 
 func (a *App) check(ctx context.Context, f *checkFlags, targets []string) error {
+	if f.retry > 0 && f.samples > 1 {
+		return usagef("leave out one of them", "--retry does not go with --samples: no observation is tried again")
+	}
 	destinations, err := parseReports(f.reports.values, a.cardOrTable())
 	if err != nil {
 		return err
@@ -79,11 +85,13 @@ func (a *App) check(ctx context.Context, f *checkFlags, targets []string) error 
 		return err
 	}
 	checks, err := a.targetChecks(targets, config.TargetOptions{
-		Expect: f.expect.values, Prefer: f.prefer.values, Timeout: time.Duration(f.timeout), Retry: retry(int(f.retry)), Settings: settings,
+		Expect: f.expect.values, Prefer: f.prefer.values, Timeout: time.Duration(f.timeout), Retry: retry(int(f.retry)),
+		Samples: int(f.samples), Settings: settings,
 	})
 	if err != nil {
 		return err
 	}
+	a.warnOfFew(checks)
 	m := &measurement{
 		app: a, flags: &f.verdictFlags, checks: checks, destinations: destinations,
 		concurrency: scheduler.DefaultConcurrency,
@@ -125,6 +133,21 @@ func (a *App) targetChecks(targets []string, o config.TargetOptions) ([]*check.C
 		return nil, once(problems)
 	}
 	return checks, nil
+}
+
+// warnOfFew warns of percentiles that there are too few samples for, each once.
+func (a *App) warnOfFew(checks []*check.Check) {
+	told := make(map[string]bool)
+	for _, c := range checks {
+		for _, e := range c.Expectations {
+			for _, fact := range e.Test.Facts() {
+				if few := check.TooFew(fact, c.Samples.Count); few != "" && !told[few] {
+					told[few] = true
+					a.warn(few, config.FewHint)
+				}
+			}
+		}
+	}
 }
 
 // once drops what was said before: a mistake in a flag comes back for each

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/config"
 )
 
 // durationFlag is a flag such as 300ms, 5s or 14d.
@@ -56,6 +57,30 @@ func (n *count) String() string { return strconv.Itoa(int(*n)) }
 
 // Type names the value in help.
 func (n *count) Type() string { return "N" }
+
+// samplesFlag is a flag for how often a run observes; 0 when it is not given.
+type samplesFlag int
+
+// Set reads a number within the bounds of the file's samples.count.
+func (n *samplesFlag) Set(text string) error {
+	v, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || v < 1 || v > config.MaxSamples {
+		return fmt.Errorf("want a number from 1 to %d", config.MaxSamples)
+	}
+	*n = samplesFlag(v)
+	return nil
+}
+
+// String returns the number; nothing when it is not set.
+func (n *samplesFlag) String() string {
+	if *n == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(*n))
+}
+
+// Type names the value in help.
+func (n *samplesFlag) Type() string { return "N" }
 
 // choice is a flag with a closed list of values.
 type choice struct {

@@ -57,6 +57,7 @@ func newRun(a *App) *cobra.Command {
 	flags.Var(&f.timeout, "timeout", "end the whole run after this time, with exit code 124")
 	f.concurrency = scheduler.DefaultConcurrency
 	flags.Var(&f.concurrency, "concurrency", "how many checks are measured at once")
+	flags.Var(&f.samples, "samples", "observe each check so often, and judge the sample; replaces samples.count of the file")
 	f.register(a, c)
 	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
 	tags := a.labels(func(_ string, tags []string) []string { return tags })
@@ -94,7 +95,7 @@ func (a *App) load(ctx context.Context, s *selection, files []string) (*config.S
 		return nil, err
 	}
 	loader := a.loader()
-	loader.Filter = s.filter()
+	loader.Filter, loader.Samples = s.filter(), int(s.samples)
 	set, err := loader.Load(ctx, files...)
 	if err != nil {
 		return nil, err

@@ -8,9 +8,10 @@ import (
 	"github.com/sonde-cli/sonde/config"
 )
 
-// selection chooses checks of a file.
+// selection chooses checks of a file, and how often each observes.
 type selection struct {
 	only, tags, skipTags list
+	samples              samplesFlag // 0 leaves it to the file
 
 	matched map[string]bool // which of the flags named a check
 }

@@ -115,12 +115,14 @@ func (m *maker) samples(d *decoder, b *body) {
 	}
 }
 
+// FewHint is what to do about a percentile that there are too few samples for.
+const FewHint = "take more samples, or name latency.max"
+
 // warnOfFew warns of percentiles that the samples are too few for.
 func (m *maker) warnOfFew(d *decoder, n *yaml.Node, text string, test check.Test, count int) {
 	for _, fact := range test.Facts() {
-		if needs, few := check.TooFew(fact, count); few && !d.failed {
-			m.warn(n, fmt.Sprintf("%s of %d samples is their maximum: it needs at least %d", fact, count, needs),
-				"take more samples, or name latency.max")
+		if few := check.TooFew(fact, count); few != "" && !d.failed {
+			m.warn(n, few, FewHint)
 		}
 	}
 }

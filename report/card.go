@@ -42,6 +42,7 @@ func (c *card) Put(r check.Result) error {
 	c.sum.Add(r)
 	c.section([]string{c.header(r)}, "")
 	c.section(bars(r, c.o.Width-2, c.p), "  ")
+	c.section(sampleLines(r, c.o, c.o.Width-2), "  ")
 	c.section(c.facts(r), "  ")
 	c.section(c.expectations(r), "  ")
 	c.section(c.cause(r), "  ")
@@ -91,9 +92,14 @@ func (c *card) header(r check.Result) string {
 	return c.p.verdict(r, verdict) + "  " + c.p.strong(about) + c.p.dim(took)
 }
 
-// facts lists what was observed: plain names first, then group by group.
+// facts lists what was observed: plain names first, then group by group. Those
+// over a sample have their own section.
 func (c *card) facts(r check.Result) []string {
 	all := factLines(r, c.o.Verbose)
+	if r.Sample != nil {
+		over := r.Sample.Facts()
+		all = slices.DeleteFunc(all, func(l factLine) bool { return over[l.name] != nil })
+	}
 	hidden := 0
 	if !c.o.Verbose && len(all) > briefFacts {
 		hidden = len(all) - briefFacts
@@ -176,7 +182,11 @@ func (c *card) met(f check.Finding) string {
 	text := cut("✓ "+f.Level.String()+" "+clean(f.Expect), c.o.Width-2)
 	line := c.p.paint(c.p.good, text)
 	if room := c.o.Width - 2 - width(text); room >= minText && len(f.Got) > 0 {
-		line += c.p.dim(cut(", got "+clean(got(f)), room))
+		seen := ", got " + clean(got(f))
+		if f.Note != "" {
+			seen += ", " + clean(f.Note)
+		}
+		line += c.p.dim(cut(seen, room))
 	}
 	return line
 }

@@ -3,12 +3,14 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/sonde-cli/sonde/check"
 )
 
 // writeDetail writes a paragraph about a result that is not simply up.
-func writeDetail(b *bytes.Buffer, r check.Result, columns int, p palette) {
+func writeDetail(b *bytes.Buffer, r check.Result, o Options, p palette) {
+	columns := o.Width
 	head := symbol(r) + " " + clean(r.ID)
 	if r.Optional {
 		head += " (optional)"
@@ -19,7 +21,7 @@ func writeDetail(b *bytes.Buffer, r check.Result, columns int, p palette) {
 			b.WriteString("  " + l + "\n")
 		}
 	}
-	for _, l := range detail(r, columns-2, p) {
+	for _, l := range slices.Concat(detail(r, columns-2, p), sampleLines(r, o, columns-2)) {
 		b.WriteString("  " + l + "\n")
 	}
 }
@@ -60,6 +62,9 @@ func finding(f check.Finding) string {
 	text := "missed " + f.Level.String() + " " + clean(f.Expect)
 	if g := got(f); g != "" {
 		text += ", got " + clean(g)
+	}
+	if f.Note != "" {
+		text += ", " + clean(f.Note)
 	}
 	if where := place(f.File, f.Line); where != "" {
 		text += " (" + clean(where) + ")"

@@ -28,8 +28,8 @@ func writeTable(b *bytes.Buffer, r run) {
 		t.rows(b)
 	}
 	for _, r := range t.results {
-		if r.Verdict != check.Up || r.Flaky {
-			writeDetail(b, r, t.o.Width, t.p)
+		if r.Verdict != check.Up || r.Flaky || t.o.Verbose && r.Sample != nil {
+			writeDetail(b, r, t.o, t.p)
 		}
 	}
 	if len(t.results) > 0 {
@@ -55,6 +55,7 @@ func columns() []column {
 		{title: "KIND", min: 4, drop: 2, cell: func(r check.Result) string { return clean(r.Kind) }},
 		{title: "TARGET", min: 20, drop: 3, cell: func(r check.Result) string { return clean(r.Target) }},
 		{title: "LATENCY", right: true, cell: latency},
+		{title: "SAMPLES", min: 7, drop: 4, cell: sampleCell},
 		{title: "REASON", min: 28, drop: 1, cell: func(r check.Result) string { return clean(remarks(r)) }},
 	}
 }
@@ -104,19 +105,19 @@ func line(cells []string) string {
 
 // layout measures the columns and fits them to the terminal: the widest shrink
 // first, then columns go. Columns that would say nothing new are left out: a
-// target that is the check's name, reasons when there are none.
+// target that is the check's name, reasons and samples when there are none.
 func (t table) layout() []column {
 	cols := columns()
-	told, named := false, true
+	told, sampled, named := false, false, true
 	for _, r := range t.results {
 		for i := range cols {
 			cols[i].width = max(cols[i].width, width(cols[i].cell(r)))
 		}
 		named = named && r.Target == r.ID
-		told = told || remarks(r) != ""
+		told, sampled = told || remarks(r) != "", sampled || r.Sample != nil
 	}
 	cols = slices.DeleteFunc(cols, func(c column) bool {
-		return c.title == "TARGET" && named || c.title == "REASON" && !told
+		return c.title == "TARGET" && named || c.title == "REASON" && !told || c.title == "SAMPLES" && !sampled
 	})
 	for i := range cols {
 		c := &cols[i]
