@@ -32,6 +32,8 @@ type App struct {
 	// delivers it. nil: there are none.
 	Hangups func() <-chan os.Signal
 	Now     func() time.Time
+	// Hostname names the machine; nil: it has no name.
+	Hostname func() (string, error)
 
 	Kinds   []check.Kind
 	Build   Build

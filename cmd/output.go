@@ -22,11 +22,16 @@ type destination struct {
 // not said to go to a file goes to standard output, which takes one document;
 // when no report claims it, the fallback does.
 func parseReports(values []string, fallback report.Format) ([]destination, error) {
+	return parseReportsOf(report.Formats(), values, fallback)
+}
+
+// parseReportsOf is parseReports for a choice of formats.
+func parseReportsOf(formats []report.Format, values []string, fallback report.Format) ([]destination, error) {
 	var all []destination
 	seen := make(map[string]string)
 	for _, value := range values {
 		name, path, hasPath := strings.Cut(value, "=")
-		format, err := formatNamed(name)
+		format, err := formatNamed(formats, name)
 		if err != nil {
 			return nil, err
 		}
@@ -61,9 +66,9 @@ func parseReports(values []string, fallback report.Format) ([]destination, error
 // tableFormat is what is shown when no report is asked for.
 func tableFormat() report.Format { return report.Formats()[0] }
 
-func formatNamed(name string) (report.Format, error) {
+func formatNamed(formats []report.Format, name string) (report.Format, error) {
 	var names []string
-	for _, f := range report.Formats() {
+	for _, f := range formats {
 		if f.Name == name {
 			return f, nil
 		}

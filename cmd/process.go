@@ -33,6 +33,7 @@ func Process(build Build, example []byte) App {
 		Signals:     signals,
 		Hangups:     hangups,
 		Now:         time.Now,
+		Hostname:    os.Hostname,
 		Kinds:       probes.Kinds(),
 		Build:       build.complete(),
 		Example:     example,

@@ -24,6 +24,8 @@ const runExamples = `  sonde run checks.yaml
   sonde run checks.yaml --tag smoke --fail-on degraded --timeout 2m
   sonde run checks/ --only 'orders*' --verbose
   sonde run checks.yaml --report table --report json=sonde.json
+  sonde run checks.yaml --samples 40 --save-baseline before.json
+  sonde run checks.yaml --samples 40 --baseline before.json --fail-on degraded
   sonde run - --report quiet < checks.yaml`
 
 // runFlags are the flags of `sonde run`.
@@ -33,6 +35,7 @@ type runFlags struct {
 	concurrency count
 	explicit    bool // the user chose the concurrency
 	timeout     durationFlag
+	baseline    baselineFlags
 }
 
 func newRun(a *App) *cobra.Command {
@@ -58,6 +61,7 @@ func newRun(a *App) *cobra.Command {
 	f.concurrency = scheduler.DefaultConcurrency
 	flags.Var(&f.concurrency, "concurrency", "how many checks are measured at once")
 	flags.Var(&f.samples, "samples", "observe each check so often, and judge the sample; replaces samples.count of the file")
+	f.baseline.register(flags)
 	f.register(a, c)
 	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
 	tags := a.labels(func(_ string, tags []string) []string { return tags })
@@ -78,6 +82,10 @@ func (a *App) run(ctx context.Context, f *runFlags, files []string) error {
 	if err != nil {
 		return err
 	}
+	b, err := a.baselines(&f.baseline, set.Checks)
+	if err != nil {
+		return err
+	}
 	m := &measurement{
 		app: a, flags: &f.verdictFlags, checks: set.Checks, destinations: destinations,
 		concurrency: int(f.concurrency), deadline: time.Duration(f.timeout), progress: a.animate(),
@@ -85,7 +93,18 @@ func (a *App) run(ctx context.Context, f *runFlags, files []string) error {
 	if f.explicit {
 		m.asked = "--concurrency " + f.concurrency.String()
 	}
-	return m.run(ctx)
+	if b == nil {
+		return m.run(ctx)
+	}
+	b.attach(m)
+	err = m.run(ctx)
+	if lost := b.close(m.cause); lost != nil {
+		if err == nil {
+			err = status(ExitUsage)
+		}
+		a.fail(lost, exitCode(err))
+	}
+	return err
 }
 
 // load reads the files and keeps what is selected, which is never nothing.

@@ -24,10 +24,16 @@ type Options struct {
 	// none is by more than MinEffect. The intervals have the confidence
 	// 1-Alpha.
 	Alpha float64
+	// Chosen tells which facts are compared; nil: those of [DefaultFacts].
+	Chosen func(fact string) bool
 	// MinEffect is the slowdown that does not matter yet, as a share of A's
 	// latency: 0.1 is 10%.
 	MinEffect float64
 }
+
+// Fewest returns how many observations a side needs for a run of so many checks
+// to show anything.
+func (o Options) Fewest(checks int) int { return fewest(o.Alpha / float64(max(1, checks))) }
 
 // Confidence is that of the intervals.
 func (o Options) Confidence() float64 { return 1 - o.Alpha }
@@ -73,8 +79,9 @@ type Side struct {
 
 // Pair is a check with both of its samples.
 type Pair struct {
-	ID   string
-	A, B Side
+	ID       string
+	Optional bool // what comes out never fails a run
+	A, B     Side
 }
 
 // Comparison is what came out for one check.
@@ -90,7 +97,8 @@ type Comparison struct {
 	P float64
 	// Needed is how many good observations a side would decide about what the
 	// present ones do not; 0 when they do, or it is more than 10,000.
-	Needed  int
+	Needed int
+	// Changes are the chosen facts that differ.
 	Changes []Change
 }
 
@@ -103,11 +111,11 @@ type Report struct {
 	OnlyA, OnlyB []string
 }
 
-// Count returns how many checks have one of the outcomes.
+// Count returns how many checks that are not optional have one of the outcomes.
 func (r *Report) Count(outcomes ...Outcome) int {
 	n := 0
 	for i := range r.Checks {
-		if slices.Contains(outcomes, r.Checks[i].Outcome) {
+		if !r.Checks[i].Optional && slices.Contains(outcomes, r.Checks[i].Outcome) {
 			n++
 		}
 	}
@@ -122,15 +130,24 @@ func Compare(pairs []Pair, o Options) []Comparison {
 		as, bs := seconds(p.A.Latencies), seconds(p.B.Latencies)
 		slower[i], faster[i] = above(bs, as, 1+o.MinEffect), above(as, bs, 1+o.MinEffect)
 		r := ratio(as, bs, o.Confidence())
-		all[i] = Comparison{Pair: p, Ratio: r.middle, Low: r.low, High: r.high}
+		all[i] = Comparison{Pair: p, Ratio: r.middle, Low: r.low, High: r.high, Changes: o.changes(p)}
 	}
 	slower, faster = holm(slower), holm(faster)
-	least := fewest(o.Alpha / float64(max(1, len(pairs))))
+	least := o.Fewest(len(pairs))
 	for i := range all {
 		all[i].P = slower[i]
 		all[i].judge(o, least, faster[i])
 	}
 	return all
+}
+
+// changes returns the facts of the pair that differ.
+func (o Options) changes(p Pair) []Change {
+	chosen := o.Chosen
+	if chosen == nil {
+		chosen = func(fact string) bool { return slices.Contains(DefaultFacts(), fact) }
+	}
+	return Differences(p.A.Facts, p.B.Facts, chosen)
 }
 
 // judge sets the outcome. least is the number of values that a test needs.

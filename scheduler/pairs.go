@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
@@ -14,54 +13,48 @@ type Pairs struct {
 	Concurrency int // at most so many pairs at once; 0: 1
 	// Order returns whose turn it is, true for the second of the pair, with
 	// each side n times.
-	Order   func(n int) []bool
-	OnStart func(*check.Check) // progress, may be nil; called from workers
+	Order func(n int) []bool
+	// Progress, may be nil: OnStart is called from workers, OnEnd is not called
+	// concurrently.
+	OnStart func(*check.Check)
+	OnEnd   func(check.Result)
 }
 
 // Run takes the samples of each pair, of as many observations a side as the
-// first check says, and puts both Results of each: that of the first check,
-// then that of the second. The observations of a pair never overlap, each
-// begins a spacing of the first check after the one before. A side that is down
-// whatever comes is left alone. Else Run is as [Once.Run].
-func (p *Pairs) Run(ctx context.Context, pairs [][2]*check.Check, sink check.Sink) error {
-	width := max(p.Concurrency, 1)
+// first check says, and returns both results of each in the order of pairs. The
+// observations of a pair never overlap, and each begins a spacing of the first
+// check after the one before. A side that is down whatever comes is left alone.
+// What ctx ends is as in [Once.Run]. At the end the checks are closed.
+func (p *Pairs) Run(ctx context.Context, pairs [][2]*check.Check) [][2]check.Result {
 	inner, cancel := withoutDeadline(ctx)
 	defer cancel(nil)
 	m := newMeter(systemClock())
 	done := make(chan struct{})
 	defer close(done)
 	go m.watch.beats(done)
-	results := make(chan [2]check.Result, width)
-	go p.all(inner, m, width, pairs, results)
 
-	var first error
-	for both := range results {
-		for _, r := range both {
-			if err := sink.Put(r); err != nil && first == nil {
-				first = err
-			}
+	all := make([][2]check.Result, len(pairs))
+	places := make(chan struct{}, max(p.Concurrency, 1))
+	ended := make(chan int, len(pairs))
+	for i, pair := range pairs {
+		go func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			all[i] = p.one(inner, m, pair)
+			ended <- i
+		}()
+	}
+	for range pairs {
+		i := <-ended
+		if p.OnEnd != nil {
+			p.OnEnd(all[i][0])
+			p.OnEnd(all[i][1])
 		}
 	}
 	for _, pair := range pairs {
 		closeAll(pair[:])
 	}
-	return first
-}
-
-// all starts the pairs in order as places become free, and closes results when
-// the last has ended.
-func (p *Pairs) all(ctx context.Context, m *meter, width int, pairs [][2]*check.Check, results chan<- [2]check.Result) {
-	defer close(results)
-	var running sync.WaitGroup
-	defer running.Wait()
-	places := make(chan struct{}, width)
-	for _, pair := range pairs {
-		places <- struct{}{}
-		running.Go(func() {
-			defer func() { <-places }()
-			results <- p.one(ctx, m, pair)
-		})
-	}
+	return all
 }
 
 // one takes both samples of a pair.
