@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -180,10 +181,7 @@ func (b *baselines) doubt() {
 // attach lets the measurement compare and save.
 func (b *baselines) attach(m *measurement) {
 	m.revise = func(results []check.Result) {
-		b.measured = make([]check.Result, 0, len(results))
-		for _, r := range results {
-			b.measured = append(b.measured, r.Clone())
-		}
+		b.measured = slices.Clone(results) // before they are judged
 		if b.loaded != nil {
 			m.comparison = b.loaded.Against(results, b.options)
 			m.comparison.Judge(results)
@@ -196,7 +194,10 @@ func (b *baselines) close(cause error) error {
 	switch {
 	case b.file == nil:
 		return nil
-	case cause != nil || b.measured == nil:
+	case b.measured == nil: // a mistake, which is told
+		b.file.discard()
+		return nil
+	case cause != nil:
 		b.file.discard()
 		b.app.warn("no baseline is saved, because the run did not end", "")
 		return nil

@@ -25,7 +25,7 @@ deadline ran out, 130 interrupted.`
 // one file and one line here.
 func commands() []func(*App) *cobra.Command {
 	return []func(*App) *cobra.Command{
-		newCheck, newRun, newWatch, newServe, newValidate, newKinds, newSchema, newDemo, newPlayground, newVersion,
+		newCheck, newRun, newCompare, newWatch, newServe, newValidate, newKinds, newSchema, newDemo, newPlayground, newVersion,
 	}
 }
 

@@ -53,20 +53,13 @@ func newRun(a *App) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
-	f.only.arg, f.tags.arg, f.skipTags.arg = "GLOB", "TAG", "TAG"
-	flags.Var(&f.only, "only", "only checks whose id or name matches (* and ?); repeatable")
-	flags.Var(&f.tags, "tag", "only checks with the tag; repeatable")
-	flags.Var(&f.skipTags, "skip-tag", "no checks with the tag; repeatable")
+	f.registerSelection(a, c)
 	flags.Var(&f.timeout, "timeout", "end the whole run after this time, with exit code 124")
 	f.concurrency = scheduler.DefaultConcurrency
 	flags.Var(&f.concurrency, "concurrency", "how many checks are measured at once")
 	flags.Var(&f.samples, "samples", "observe each check so often, and judge the sample; replaces samples.count of the file")
 	f.baseline.register(flags)
 	f.register(a, c)
-	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
-	tags := a.labels(func(_ string, tags []string) []string { return tags })
-	complete(c, "tag", tags)
-	complete(c, "skip-tag", tags)
 	return c
 }
 
@@ -114,7 +107,7 @@ func (a *App) load(ctx context.Context, s *selection, files []string) (*config.S
 		return nil, err
 	}
 	loader := a.loader()
-	loader.Filter, loader.Samples = s.filter(), int(s.samples)
+	loader.Filter, loader.Samples, loader.Needs = s.filter(), int(s.samples), s.needs
 	set, err := loader.Load(ctx, files...)
 	if err != nil {
 		return nil, err

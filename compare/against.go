@@ -57,26 +57,14 @@ func (c *Comparison) judgeResult(r *check.Result, o Options) {
 func (c *Comparison) Words(o Options) string {
 	switch c.Outcome {
 	case TooFew:
-		text := fmt.Sprintf("%d and %d latencies are too few, a side needs %d", len(c.A.Latencies), len(c.B.Latencies), c.Needed)
-		for _, side := range []*Side{&c.A, &c.B} {
-			if !side.Reason.IsZero() {
-				text += "; " + side.Target + " is " + side.Verdict.String() + ": " + side.Reason.Message
-			}
-		}
-		return text
+		return fmt.Sprintf("too few latencies to compare: %d and %d, a side needs %d", len(c.A.Latencies), len(c.B.Latencies), c.Needed)
 	case Failing:
-		return "it is down, and was not: " + c.B.Reason.Message
+		return "B is down and A is not"
 	}
-	text := fmt.Sprintf("the median latency is %s and was %s, %.3g times as long (%s confidence: %.3g to %.3g)",
+	text := fmt.Sprintf("median latency %s against %s, %.2f times as long (%s confidence: %.2f to %.2f)",
 		check.FormatDuration(c.B.Median()), check.FormatDuration(c.A.Median()), c.Ratio, Percent(o.Confidence()), c.Low, c.High)
-	switch c.Outcome {
-	case Slower, Faster:
-		return text + fmt.Sprintf(", %s by more than %s", c.Outcome, Percent(o.MinEffect))
-	case Same:
-		return text + fmt.Sprintf(", the same within %s", Percent(o.MinEffect))
-	}
-	if c.Needed > 0 {
-		text += fmt.Sprintf("; about %d samples would tell more", c.Needed)
+	if c.Outcome == Slower || c.Outcome == Faster {
+		text += fmt.Sprintf(", %s by more than %s", c.Outcome, Percent(o.MinEffect))
 	}
 	return text
 }

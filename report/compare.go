@@ -78,7 +78,7 @@ func comparisonCells(c *compare.Comparison) []string {
 	if c.P < 0.0001 {
 		p = "<0.0001"
 	}
-	if c.Outcome == compare.TooFew {
+	if c.Outcome == compare.TooFew || math.IsInf(c.High, 1) {
 		p = "-"
 	}
 	return []string{outcomeSign(c.Outcome) + " " + outcomeWord(c.Outcome), clean(c.ID), sideCell(&c.A), sideCell(&c.B), factor(c.Ratio), bounds(c), p}
@@ -159,7 +159,7 @@ func writeComparison(b *bytes.Buffer, r *compare.Report, o Options, p palette) {
 		writeChanges(b, r, &r.Checks[i], o.Width, p)
 	}
 	b.WriteString("\n" + comparisonSum(r) + "\n")
-	for _, l := range strangers(r) {
+	for _, l := range remainder(r) {
 		b.WriteString(clean(l) + "\n")
 	}
 }
@@ -196,15 +196,33 @@ func writeChanges(b *bytes.Buffer, r *compare.Report, c *compare.Comparison, col
 	}
 }
 
-// comparisonDetail returns clean lines: a sentence about what is not simply the
-// same, unless the results beside it say it already, and the facts that changed.
+// comparisonDetail returns clean lines: a sentence about what did not come out
+// well, unless the results beside it say it already, and the facts that changed.
 func comparisonDetail(r *compare.Report, c *compare.Comparison) []string {
 	var lines []string
-	if said := r.Baseline != nil && c.Outcome.Regressed(); c.Outcome != compare.Same && !said {
+	if c.Outcome == compare.TooFew || c.Outcome.Regressed() && r.Baseline == nil {
 		lines = append(lines, clean(c.Words(r.Options)))
+	}
+	if r.Baseline == nil {
+		lines = append(lines, sideLines(c)...)
 	}
 	for _, change := range c.Changes {
 		lines = append(lines, clean(change.Fact)+": "+orNone(change.A)+" -> "+orNone(change.B))
+	}
+	return lines
+}
+
+// sideLines says what A and B are where the check's name does not, and why they
+// are not up.
+func sideLines(c *compare.Comparison) []string {
+	var lines []string
+	for i, s := range []*compare.Side{&c.A, &c.B} {
+		switch name := "AB"[i : i+1]; {
+		case !s.Reason.IsZero():
+			lines = append(lines, name+": "+clean(s.Target)+" is "+s.Verdict.String()+", "+clean(reason(s.Reason)))
+		case c.A.Target != c.B.Target:
+			lines = append(lines, name+": "+clean(s.Target))
+		}
 	}
 	return lines
 }
@@ -242,18 +260,28 @@ func comparisonSum(r *compare.Report) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, outcomeWord(o)))
 		}
 	}
-	return fmt.Sprintf("%s: %s (by more than %s, at most %s of runs raise a false alarm)",
+	return fmt.Sprintf("%s: %s; slower is by more than %s, with a false alarm in at most %s of runs",
 		plural(len(r.Checks), "comparison"), strings.Join(parts, ", "), compare.Percent(r.MinEffect), compare.Percent(r.Alpha))
 }
 
-// strangers names the checks without a partner.
-func strangers(r *compare.Report) []string {
+// remainder says what is left to know: how many samples would tell what these
+// do not, and which checks have no partner.
+func remainder(r *compare.Report) []string {
 	var lines []string
+	needed := 0
+	for i := range r.Checks {
+		if r.Checks[i].Outcome == compare.Unclear {
+			needed = max(needed, r.Checks[i].Needed)
+		}
+	}
+	if needed > 0 {
+		lines = append(lines, fmt.Sprintf("what is unclear takes about %d samples to tell", needed))
+	}
 	if len(r.OnlyA) > 0 {
-		lines = append(lines, "only in A: "+strings.Join(r.OnlyA, ", "))
+		lines = append(lines, "only in A: "+short(strings.Join(r.OnlyA, ", "), 500))
 	}
 	if len(r.OnlyB) > 0 {
-		lines = append(lines, "only in B: "+strings.Join(r.OnlyB, ", "))
+		lines = append(lines, "only in B: "+short(strings.Join(r.OnlyB, ", "), 500))
 	}
 	return lines
 }
@@ -285,7 +313,7 @@ func (m *markdown) comparison(r *compare.Report) {
 			return
 		}
 	}
-	for _, l := range strangers(r) {
+	for _, l := range remainder(r) {
 		m.add("\n" + markdownText(l, 2000) + "\n")
 	}
 }
