@@ -62,6 +62,16 @@ func TestExampleFitsSchema(t *testing.T) {
 	}
 }
 
+func TestSchemaTakesShares(t *testing.T) {
+	compiled := schema(t)
+	for _, share := range []string{"95%", "99.5%", "0.95", "1", "${SHARE}"} {
+		text := "version: 1\nchecks:\n  - {name: a, icmp: {host: h}, samples: {count: 30, spacing: 50ms, pass: \"" + share + "\"}}"
+		if err := compiled.Validate(asJSON(t, text)); err != nil {
+			t.Errorf("%s: %v", share, err)
+		}
+	}
+}
+
 func TestSchemaRefuses(t *testing.T) {
 	compiled := schema(t)
 	const head = "version: 1\nchecks:\n  - "
@@ -78,6 +88,8 @@ func TestSchemaRefuses(t *testing.T) {
 		"duration":       head + "{name: a, icmp: {host: h}, timeout: 5}",
 		"choice":         head + "{name: a, dns: {name: h, transport: pigeon}}",
 		"boolean":        head + "{name: a, icmp: {host: h}, optional: 'perhaps'}",
+		"share":          head + "{name: a, icmp: {host: h}, samples: {count: 30, pass: 95}}",
+		"samples":        head + "{name: a, icmp: {host: h}, samples: 30}",
 		"tags":           head + "{name: a, icmp: {host: h}, tags: {a: b}}",
 	} {
 		if err := compiled.Validate(asJSON(t, text)); err == nil {

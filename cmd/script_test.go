@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,7 +86,7 @@ func demand(ts *testscript.TestScript, want string, err error) {
 }
 
 // serve starts a loopback server and sets the variable to its host:port:
-// serve ADDR refuse | silence | echo | late | say TEXT
+// serve ADDR refuse | silence | echo | late | flap | say TEXT
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: serve VARIABLE MODE [ARG]")
@@ -118,6 +119,19 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 			if _, err := conn.Read(make([]byte, 4096)); err == nil {
 				<-time.After(50 * time.Millisecond)
 				_, _ = fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			}
+		})
+		ts.Check(err)
+		addr, closer = server.Addr(), server.Close
+	case "flap": // over HTTP: every fourth answer is a failure, the third is the first
+		var seen atomic.Int32
+		server, err := testnet.ListenTCP(func(conn net.Conn) {
+			if _, err := conn.Read(make([]byte, 4096)); err == nil {
+				status := "200 OK"
+				if seen.Add(1)%4 == 3 {
+					status = "503 Service Unavailable"
+				}
+				_, _ = fmt.Fprintf(conn, "HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n", status)
 			}
 		})
 		ts.Check(err)

@@ -339,7 +339,10 @@ func (r *resolver) unknownFact(offset int, names []string) *Error {
 		}
 	}
 	group := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !strings.HasPrefix(k, names[0]+".") })
+	inside := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !strings.HasSuffix(k, "."+name) })
 	switch {
+	case len(inside) == 1:
+		return err.hint("did you mean %s?", inside[0])
 	case len(group) > 0:
 		known = group
 	case slices.Contains(builtins(), name):

@@ -54,9 +54,9 @@ func sampleLines(r check.Result, o Options, columns int) []string {
 	}
 	switch {
 	case s.Early:
-		text += fmt.Sprintf(", ended early: of %d planned more failed than may", s.Planned)
+		text += fmt.Sprintf(", ended early (%d planned): it could no longer pass", s.Planned)
 	case len(s.Points) < s.Planned:
-		text += fmt.Sprintf(", cut short: %d were planned", s.Planned)
+		text += fmt.Sprintf(", cut short (%d planned)", s.Planned)
 	}
 	lines := wrapText(text, columns)
 	if times := sampleTimes(s); times != "" {

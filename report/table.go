@@ -59,7 +59,7 @@ func columns() []column {
 		{title: "KIND", min: 4, drop: 2, cell: func(r check.Result) string { return clean(r.Kind) }},
 		{title: "TARGET", min: 20, drop: 3, cell: func(r check.Result) string { return clean(r.Target) }},
 		{title: "LATENCY", right: true, cell: latency},
-		{title: "SAMPLES", min: 7, drop: 4, cell: sampleCell},
+		{title: "SAMPLES", min: 14, drop: 2, cell: sampleCell},
 		{title: "REASON", min: 28, drop: 1, cell: func(r check.Result) string { return clean(remarks(r)) }},
 	}
 }
