@@ -36,7 +36,7 @@ func (r *Report) Judge(results []check.Result) {
 		byID[r.Checks[i].ID] = &r.Checks[i]
 	}
 	for i := range results {
-		if c := byID[results[i].ID]; c != nil && c.Outcome != TooFew {
+		if c := byID[results[i].ID]; c != nil && c.Outcome != TooFew && c.Outcome != Failing {
 			c.judgeResult(&results[i], r.Options)
 		}
 	}
