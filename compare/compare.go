@@ -141,8 +141,11 @@ func Compare(pairs []Pair, o Options) []Comparison {
 	return all
 }
 
-// changes returns the facts of the pair that differ.
+// changes returns the chosen facts of the pair that differ.
 func (o Options) changes(p Pair) []Change {
+	if len(p.A.Latencies) == 0 || len(p.B.Latencies) == 0 {
+		return nil // the facts of what did not answer have not changed
+	}
 	chosen := o.Chosen
 	if chosen == nil {
 		chosen = func(fact string) bool { return slices.Contains(DefaultFacts(), fact) }

@@ -158,9 +158,11 @@ func writeComparison(b *bytes.Buffer, r *compare.Report, o Options, p palette) {
 	for i := range r.Checks {
 		writeChanges(b, r, &r.Checks[i], o.Width, p)
 	}
-	b.WriteString("\n" + comparisonSum(r) + "\n")
-	for _, l := range remainder(r) {
-		b.WriteString(clean(l) + "\n")
+	b.WriteByte('\n')
+	for _, text := range append([]string{comparisonSum(r)}, remainder(r)...) {
+		for _, l := range wrapText(clean(text), o.Width) {
+			b.WriteString(l + "\n")
+		}
 	}
 }
 
@@ -297,6 +299,7 @@ func (m *markdown) comparison(r *compare.Report) {
 		cells := comparisonCells(c)
 		cells[0] = markdownSymbol(likeOutcome(c.Outcome)) + " " + outcomeWord(c.Outcome)
 		cells[1] = markdownText(c.ID, 200)
+		cells[6] = strings.Replace(cells[6], "<", "&lt;", 1)
 		if !m.add("| " + strings.Join(cells, " | ") + " |\n") {
 			fmt.Fprintf(m.b, "\n%s left out.\n", plural(len(r.Checks)-i, "more comparison"))
 			return
