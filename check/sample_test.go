@@ -62,6 +62,8 @@ func TestJudgeSample(t *testing.T) {
 		{name: "enough are up beside the degraded", seen: up30[1:] + "g", pass: 0.95, verdict: check.Up},
 		{name: "enough passed and too few are up", seen: up30[4:] + "gggg", pass: 0.95, verdict: check.Degraded, code: "expect.latency",
 			message: "26 of 30 met every preference (86.6%), want 95%; 4 expect.latency: latency 4ms, want < 3ms"},
+		{name: "a share with decimals", seen: "dddd", pass: 0.0001, verdict: check.Down, code: check.HTTPStatus,
+			message: "0 of 4 passed (0%), want 0.01%; 4 http.status: status 503, want 200"},
 		{name: "what could not be made is no failure", seen: up30[1:] + "o", pass: 0.95, verdict: check.Up},
 		{name: "what could not be made decides", seen: up30[1:] + "o", pass: 1, verdict: check.Unknown, code: check.LocalOverload,
 			message: "29 of 30 could be measured (96.6%), want 100%; 1 local.overload: too busy"},
@@ -82,6 +84,8 @@ func TestJudgeSample(t *testing.T) {
 		{name: "a latency holds", seen: up30, pass: 1, lines: []line{{text: "latency.p50 <= 15ms && latency.jitter == 1ms"}}, verdict: check.Up},
 		{name: "expectations of one observation are none of the sample's", seen: up30, pass: 1, lines: []line{{text: "status == 200"}}, verdict: check.Up},
 		{name: "the rate instead of pass", seen: half + "ddd", lines: []line{{text: "pass_rate > 0.8"}}, verdict: check.Up},
+		{name: "the rate says nothing of preferences", seen: half + "ddg", lines: []line{{text: "pass_rate > 0.8"}}, verdict: check.Degraded, code: "expect.latency",
+			message: "15 of 18 met every preference (83.3%); 1 expect.latency: latency 4ms, want < 3ms"},
 		{name: "the rate is missed", seen: half + half[:5] + strings.Repeat("d", 10), lines: []line{{text: "pass_rate > 0.8"}}, verdict: check.Down, code: "expect.pass_rate",
 			message: "pass_rate 0.6666666666666666, want > 0.8"},
 		{name: "no latency and the rate does not care", seen: "tttt", lines: []line{{text: "latency.max < 1s"}}, verdict: check.Down, code: "expect.latency.max",
@@ -100,6 +104,9 @@ func TestJudgeSample(t *testing.T) {
 				c.Expectations[i].Sample = !strings.Contains(c.Expectations[i].Text, "status")
 			}
 			j := c.JudgeSample(s)
+			if judged := len(j.Findings) > 0; judged && (s.Early || tc.verdict == check.Unknown) {
+				t.Errorf("findings of a sample that is not whole: %v", j.Findings)
+			}
 			if j.Verdict != tc.verdict {
 				t.Errorf("verdict %s, want %s", j.Verdict, tc.verdict)
 			}
@@ -147,6 +154,17 @@ func TestSampleFacts(t *testing.T) {
 		if diff := cmp.Diff(tc.want, points(tc.seen).Facts()); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tc.seen, diff)
 		}
+	}
+}
+
+// The jitter of latencies that go up and down is no sum of signs.
+func TestJitter(t *testing.T) {
+	s := points("uuuu")
+	for i, latency := range []time.Duration{40, 10, 30, 20} {
+		s.Points[i].Latency = latency
+	}
+	if got := s.Facts()["latency.jitter"]; got != time.Duration(20) {
+		t.Errorf("jitter %v, want 20ns", got)
 	}
 }
 

@@ -84,7 +84,7 @@ func (s Samples) judge(sample *Sample) Judgement {
 		return Judgement{Verdict: Down, Reason: s.reason(sample, Down, "%d of %d passed", passed)}
 	case known == 0 || 2*known < s.Count || passed < needed:
 		return Judgement{Verdict: Unknown, Reason: s.reason(sample, Unknown, "%d of %d could be measured", known)}
-	case n[Up] >= needed:
+	case n[Up] >= needed && (s.Pass > 0 || n[Degraded] == 0):
 		return Judgement{Verdict: Up}
 	default:
 		return Judgement{Verdict: Degraded, Reason: s.reason(sample, Degraded, "%d of %d met every preference", n[Up])}
@@ -109,9 +109,11 @@ func (s Samples) reason(sample *Sample, v Verdict, counts string, n int) Reason 
 		t.n, t.message = t.n+1, cmp.Or(p.Reason.Message, t.message)
 	}
 	taken := len(sample.Points)
-	text := fmt.Sprintf(counts, n, taken) + " (" + percent(float64(n)/float64(max(taken, 1))) + ")"
+	// Cut to a tenth of a percent, so that not quite all is never 100%.
+	tenths := n * 1000 / max(taken, 1)
+	text := fmt.Sprintf(counts, n, taken) + " (" + percent(float64(tenths)/10) + ")"
 	if s.Pass > 0 {
-		text += ", want " + percent(s.Pass)
+		text += ", want " + percent(s.Pass*100)
 	}
 	if sample.Early {
 		text += fmt.Sprintf(" of %d, ended early", sample.Planned)
@@ -138,9 +140,7 @@ type tally struct {
 	message  string // of the last that has one
 }
 
-// percent shows a ratio, cut to a tenth of a percent, so that not quite all is
-// never 100%.
-func percent(ratio float64) string {
-	const noise = 1e-9
-	return strconv.FormatFloat(math.Floor(ratio*1000+noise)/10, 'f', -1, 64) + "%"
+// percent writes a percentage with as many decimals as it has, six at most.
+func percent(p float64) string {
+	return strconv.FormatFloat(math.Round(p*1e6)/1e6, 'f', -1, 64) + "%"
 }

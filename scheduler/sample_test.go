@@ -107,7 +107,7 @@ func TestSampleShows(t *testing.T) {
 	n := 0
 	probe := probeFunc(func(context.Context) check.Observation {
 		n++
-		o := check.Observation{Latency: []time.Duration{0, 30, 10, 20, 50, 40}[n]}
+		o := check.Observation{Latency: []time.Duration{0, 30, 1, 20, 2, 40}[n]}
 		o.Phases.Add(check.PhaseWait, o.Latency)
 		o.Set("n", n)
 		if n == 2 || n == 4 {
