@@ -13,6 +13,7 @@ const rootLong = `sonde checks whether things are up, how fast they are, and why
   sonde check https://example.com                 look at one thing now
   sonde run checks.yaml                           all checks of a file, once
   sonde run checks.yaml --report json             the same for a machine
+  sonde compare old.yaml new.yaml                 what became slower
   sonde watch checks.yaml                         and again and again, live
   sonde serve checks.yaml                         all of them again and again, with metrics
   sonde demo                                      see all of it without the network

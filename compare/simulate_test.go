@@ -3,6 +3,7 @@ package compare
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -75,9 +76,14 @@ func worlds() []world {
 // interleaved measures A and B in turn, n times each, in the order of Order; B
 // takes longer by the factor.
 func (w world) interleaved(r *rand.Rand, n int, factor float64) Pair {
+	return w.measure(r, Order(n, r), factor)
+}
+
+// measure observes B where order is true.
+func (w world) measure(r *rand.Rand, order []bool, factor float64) Pair {
 	next := w.next(r)
 	p := Pair{ID: w.name}
-	for i, b := range Order(n, r) {
+	for i, b := range order {
 		latency := next(i)
 		if b {
 			p.B.Latencies = append(p.B.Latencies, time.Duration(factor*latency*1e9))
@@ -154,6 +160,30 @@ func TestPower(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDriftBetweenRuns shows why A and B are to be measured in turn: with first
+// all of A and then all of B, as with a baseline, drift raises false alarms far
+// above alpha.
+func TestDriftBetweenRuns(t *testing.T) {
+	const n = 40
+	order := slices.Concat(make([]bool, n), slices.Repeat([]bool{true}, n))
+	r := rand.New(rand.NewPCG(1, n))
+	alarms := 0
+	for _, w := range worlds() {
+		if w.name != "drift" {
+			continue
+		}
+		for range simulations {
+			if Compare([]Pair{w.measure(r, order, 1)}, Options{Alpha: DefaultAlpha, MinEffect: DefaultMinEffect})[0].Outcome == Slower {
+				alarms++
+			}
+		}
+	}
+	t.Logf("%.1f%% of the comparisons", percent(alarms))
+	if alarms < least(0.3) {
+		t.Errorf("%d of %d alarms: docs/compare.md warns of more", alarms, simulations)
 	}
 }
 
