@@ -71,7 +71,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		w.Checks[i] = wireComparison{
 			ID: c.ID, Outcome: c.Outcome, Optional: c.Optional, P: c.P, Needed: c.Needed,
 			Ratio: finite(c.Ratio),
-			A: c.A.wire(), B: c.B.wire(), Changes: orEmpty(c.Changes),
+			A:     c.A.wire(), B: c.B.wire(), Changes: orEmpty(c.Changes),
 		}
 		if finite(c.High) != nil { // else there are no bounds
 			w.Checks[i].Low, w.Checks[i].High = &c.Low, &c.High

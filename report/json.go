@@ -54,7 +54,7 @@ func (d *document) Close() error {
 		fmt.Fprintf(b, "%s%s", separator, line)
 		separator = ",\n"
 	}
-	b.WriteString("]")
+	fmt.Fprint(b, "]")
 	if r := d.o.comparison(); r != nil {
 		text, err := json.Marshal(r)
 		if err != nil {
