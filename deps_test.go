@@ -24,7 +24,7 @@ type listed struct {
 // is not named here may not exist.
 var ours = map[string][]string{
 	"":                    {"cmd"},
-	"cmd":                 {"check", "compare", "config", "internal/nearest", "internal/playground", "probes", "report", "scheduler", "watch", "web"},
+	"cmd":                 {"check", "compare", "config", "internal/memory", "internal/nearest", "internal/playground", "probes", "report", "scheduler", "watch", "web"},
 	"check":               {},
 	"config":              {"check", "expect", "internal/nearest"},
 	"expect":              {"check", "internal/nearest"},
@@ -34,11 +34,12 @@ var ours = map[string][]string{
 	"report":              {"check", "compare"},
 	"web":                 {"check", "report", "scheduler"},
 	"watch":               {"check", "report"},
+	"internal/memory":     {},
 	"internal/nearest":    {},
 	"internal/testnet":    {},
 	"internal/playground": {"internal/testnet"},
 	"internal/manpages":   {"cmd"},
-	"bench/engine":        {"check", "config", "internal/testnet", "probes", "scheduler", "web"},
+	"bench/engine":        {"check", "config", "internal/memory", "internal/testnet", "probes", "scheduler", "web"},
 	"bench/oneshot":       {},
 }
 

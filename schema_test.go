@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
@@ -13,27 +15,74 @@ import (
 	"github.com/sonde-cli/sonde/probes"
 )
 
-// schema is what `sonde schema` prints, compiled.
-func schema(t *testing.T) *jsonschema.Schema {
+// sonde runs a command and returns its standard output.
+func sonde(t *testing.T, code int, args ...string) []byte {
 	t.Helper()
 	var out, errs bytes.Buffer
-	app := cmd.App{Args: []string{"schema"}, Kinds: probes.Kinds(), Stdout: &out, Stderr: &errs, LookupEnv: os.LookupEnv}
-	if code := cmd.Main(app); code != 0 {
-		t.Fatalf("sonde schema: exit code %d, %s", code, &errs)
+	app := cmd.App{
+		Args: args, Kinds: probes.Kinds(), Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, LookupEnv: os.LookupEnv,
+		Now: time.Now, Example: example,
 	}
-	document, err := jsonschema.UnmarshalJSON(&out)
+	if got := cmd.Main(app); got != code {
+		t.Fatalf("sonde %v: exit code %d, %s", args, got, &errs)
+	}
+	return out.Bytes()
+}
+
+func parse(t *testing.T, text []byte) any {
+	t.Helper()
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return document
+}
+
+func compile(t *testing.T, document any) *jsonschema.Schema {
+	t.Helper()
 	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("sonde.schema.json", document); err != nil {
+	compiler.AssertFormat()
+	if err := compiler.AddResource("schema.json", document); err != nil {
 		t.Fatal(err)
 	}
-	compiled, err := compiler.Compile("sonde.schema.json")
+	compiled, err := compiler.Compile("schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return compiled
+}
+
+// schema is what `sonde schema` prints, compiled.
+func schema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	return compile(t, parse(t, sonde(t, 0, "schema")))
+}
+
+// TestResultsFitSchema holds that what a run of every kind reports is valid by
+// the schema of results, and that the schema lists all of it.
+func TestResultsFitSchema(t *testing.T) {
+	document := parse(t, sonde(t, 0, "schema", "--results"))
+	forbidOthers(document)
+	if err := compile(t, document).Validate(parse(t, sonde(t, 0, "demo", "--report", "json"))); err != nil {
+		t.Error(err)
+	}
+}
+
+// forbidOthers makes a schema refuse properties that it does not list.
+func forbidOthers(schema any) {
+	switch s := schema.(type) {
+	case map[string]any:
+		if s["type"] == "object" && s["properties"] != nil {
+			s["additionalProperties"] = false
+		}
+		for _, inner := range s {
+			forbidOthers(inner)
+		}
+	case []any:
+		for _, inner := range s {
+			forbidOthers(inner)
+		}
+	}
 }
 
 // asJSON turns YAML into what a validator takes.
@@ -47,11 +96,7 @@ func asJSON(t *testing.T, text string) any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return document
+	return parse(t, data)
 }
 
 // TestExampleFitsSchema validates the sample that users copy with a library
@@ -94,6 +139,35 @@ func TestSchemaRefuses(t *testing.T) {
 	} {
 		if err := compiled.Validate(asJSON(t, text)); err == nil {
 			t.Errorf("%s: valid by the schema", name)
+		}
+	}
+}
+
+func TestResultsSchemaRefuses(t *testing.T) {
+	compiled := compile(t, parse(t, sonde(t, 0, "schema", "--results")))
+	const good = `{"schema":1,"started":"2026-01-02T03:04:05Z","duration_seconds":0.4,"exit_code":1,
+		"summary":{"total":1,"up":0,"degraded":0,"down":1,"unknown":0,"flaky":0},
+		"results":[{"id":"a","name":"a","kind":"http","target":"t","verdict":"down","reason":{"code":"http.status","message":"m"},
+		"started":"2026-01-02T03:04:05Z","latency_seconds":0.1,"queued_seconds":0,"attempts":1,"flaky":false,"phases":{"tls_seconds":0.1},
+		"facts":{"status":503,"new":1},"findings":[],"tags":[],"labels":{},"newer":2}]}`
+	if err := compiled.Validate(parse(t, []byte(good))); err != nil {
+		t.Errorf("a good document, with fields of a later version: %v", err)
+	}
+	for old, bad := range map[string]string{
+		`"schema":1`:           `"schema":2`,
+		`"verdict":"down"`:     `"verdict":"good"`,
+		`"id":"a",`:            ``,
+		`"code":"http.status"`: `"code":"http.teapot"`,
+		`"status":503`:         `"status":"503"`,
+		`"tls_seconds":0.1`:    `"tls_seconds":"0.1s"`,
+		`"labels":{}`:          `"labels":{"a":1}`,
+		`"started":"2026-01-02T03:04:05Z","latency`: `"started":"yesterday","latency`,
+	} {
+		if !strings.Contains(good, old) {
+			t.Fatalf("no %s in the good document", old)
+		}
+		if err := compiled.Validate(parse(t, []byte(strings.Replace(good, old, bad, 1)))); err == nil {
+			t.Errorf("valid with %s", bad)
 		}
 	}
 }

@@ -28,7 +28,7 @@ type wire struct {
 	Missed    int               `json:"missed,omitempty"`
 	Attempts  int               `json:"attempts"`
 	Flaky     bool              `json:"flaky"`
-	Failed    []Reason          `json:"failed_attempts,omitempty"`
+	Failed    []Attempt         `json:"failed_attempts,omitempty"`
 	Samples   *wireSample       `json:"samples,omitempty"`
 	Phases    map[string]any    `json:"phases"`
 	Facts     map[string]any    `json:"facts"`
@@ -77,6 +77,18 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // left to the caller's encoder, which escapes by default
 	err := e.Encode(w)
+	return b.Bytes(), err
+}
+
+// MarshalJSON writes the attempt's reason and its latency in seconds.
+func (a Attempt) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(struct {
+		Reason
+		Latency float64 `json:"latency_seconds"`
+	}{a.Reason, seconds(a.Latency)})
 	return b.Bytes(), err
 }
 

@@ -49,13 +49,19 @@ type Result struct {
 
 	Attempts int
 	Flaky    bool // up or degraded, but only after a failed attempt
-	// Failed holds the reasons of the attempts before the reported one.
-	Failed []Reason
+	// Failed holds the attempts before the reported one.
+	Failed []Attempt
 	// Sample is what a run with samples saw; nil without. Then Latency is the
 	// median, and Phases are those of the observation that took it.
 	Sample *Sample
 
 	Reproduce string
+}
+
+// Attempt is one that failed before the reported one.
+type Attempt struct {
+	Reason
+	Latency time.Duration // as of the result; 0 when nothing was measured
 }
 
 // Result makes the result of an attempt. It masks the check's secrets and cuts

@@ -162,14 +162,14 @@ func TestJSONOfTheEmptyResult(t *testing.T) {
 func TestCloneSharesNothing(t *testing.T) {
 	r := Result{
 		Tags: []string{"a"}, Labels: map[string]string{"k": "v"}, Facts: Facts{"f": 1}, Phases: Phases{{"tls", 1}},
-		Failed: []Reason{{Code: "x"}}, Findings: []Finding{{Got: map[string]any{"f": 1}}},
+		Failed: []Attempt{{Reason: Reason{Code: "x"}}}, Findings: []Finding{{Got: map[string]any{"f": 1}}},
 	}
 	c := r.Clone()
 	c.Tags[0], c.Labels["k"], c.Facts["f"], c.Phases[0].Duration = "b", "w", 2, 2
 	c.Failed[0].Code, c.Findings[0].Got["f"], c.Findings[0].OK = "y", 2, true
 	want := Result{
 		Tags: []string{"a"}, Labels: map[string]string{"k": "v"}, Facts: Facts{"f": 1}, Phases: Phases{{"tls", 1}},
-		Failed: []Reason{{Code: "x"}}, Findings: []Finding{{Got: map[string]any{"f": 1}}},
+		Failed: []Attempt{{Reason: Reason{Code: "x"}}}, Findings: []Finding{{Got: map[string]any{"f": 1}}},
 	}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Errorf("the original changed (-want +got):\n%s", diff)

@@ -63,7 +63,7 @@ func Main(app App) int {
 				continue
 			}
 			if !app.measuring.Load() || ctx.Err() != nil {
-				return ExitInterrupted
+				return app.unmeasured(ExitInterrupted)
 			}
 			first, at = s, time.Now()
 			cancel(errInterrupted)
@@ -82,7 +82,7 @@ func (a *App) execute(ctx context.Context) int {
 	root.SetArgs(append([]string{}, a.Args...)) // nil would mean the process's own
 	err := root.ExecuteContext(ctx)
 	a.explain(err)
-	return exitCode(err)
+	return a.exitCode(err)
 }
 
 // loader returns a loader of checks in this process.

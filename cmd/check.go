@@ -68,6 +68,7 @@ func newCheck(a *App) *cobra.Command {
 	flags.Var(&f.samples, "samples", "observe so often, 100ms apart, and judge the sample: pass_rate, latency.p95 and the like")
 	f.options.register(c)
 	f.register(a, c)
+	f.registerExitStyle(c)
 	complete(c, "set", a.optionPaths)
 	return c
 }
@@ -76,7 +77,7 @@ func (a *App) check(ctx context.Context, f *checkFlags, targets []string) error 
 	if f.retry > 0 && f.samples > 1 {
 		return usagef("leave out one of them", "--retry does not go with --samples: no observation is tried again")
 	}
-	destinations, err := parseReports(f.reports.values, a.cardOrTable())
+	destinations, err := a.destinations(&f.verdictFlags, a.cardOrTable())
 	if err != nil {
 		return err
 	}

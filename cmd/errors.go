@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -29,7 +30,12 @@ func (a *App) explain(err error) {
 	if err == nil || errors.As(err, &said) || unread(err) {
 		return
 	}
-	a.fail(err, exitCode(err))
+	a.fail(err, a.exitCode(err))
+	if a.isNagios() && !a.wantsJSON() {
+		// A plugin has to say something, and nobody sees its standard error.
+		what, _, _ := strings.Cut(err.Error(), "\n")
+		_, _ = fmt.Fprintf(a.Stdout, "SONDE UNKNOWN - %s\n", strings.ReplaceAll(printable(what), "|", "¦"))
+	}
 }
 
 // fail words an error that makes the process end with the code.
@@ -123,20 +129,32 @@ func hintOf(err error) string {
 }
 
 // wantsJSON reports whether standard output is to be JSON, so that what goes
-// to standard error is, too. It looks at the bare arguments, because the
-// mistake may be in the flags themselves.
+// to standard error is, too.
 func (a *App) wantsJSON() bool {
+	return slices.ContainsFunc(a.given("--report"), func(value string) bool {
+		format := strings.TrimSuffix(value, "=-")
+		return format == "json" || format == "ndjson"
+	})
+}
+
+// isNagios reports whether the exit code is to be the state of a plugin.
+func (a *App) isNagios() bool { return slices.Contains(a.given("--exit-style"), "nagios") }
+
+// given returns the values of a flag. It looks at the bare arguments, because
+// the mistake may be in the flags themselves.
+func (a *App) given(flag string) []string {
+	var values []string
 	for i, arg := range a.Args {
-		value, ok := strings.CutPrefix(arg, "--report=")
-		if !ok && i > 0 && a.Args[i-1] == "--report" {
-			value = arg
-		}
-		switch strings.TrimSuffix(value, "=-") {
-		case "json", "ndjson":
-			return true
+		switch value, ok := strings.CutPrefix(arg, flag+"="); {
+		case arg == "--": // what follows is another's
+			return values
+		case ok:
+			values = append(values, value)
+		case arg == flag && i+1 < len(a.Args):
+			values = append(values, a.Args[i+1])
 		}
 	}
-	return false
+	return values
 }
 
 // stderr writes text for people. When that fails there is nobody left to tell.

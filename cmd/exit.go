@@ -46,7 +46,7 @@ func asError(code int) error {
 
 // exitCode maps the error of a command to the exit code. What is not a status
 // is a usage or configuration error.
-func exitCode(err error) int {
+func (a *App) exitCode(err error) int {
 	var s status
 	switch {
 	case err == nil, unread(err):
@@ -54,26 +54,30 @@ func exitCode(err error) int {
 	case errors.As(err, &s):
 		return int(s)
 	default:
-		return ExitUsage
+		return a.unmeasured(ExitUsage)
 	}
 }
 
 // policy decides what the verdicts of a run mean for the exit code.
 type policy struct {
-	failOn    verdictFlag // the mildest verdict that fails the run
-	flakyFail bool        // a flaky check counts as down
+	failOn verdictFlag   // the mildest verdict that fails the run
+	flaky  check.Verdict // what a flaky check counts as: up, degraded or down
+	nagios bool          // the code is the state of a Nagios plugin
 }
 
 // code returns the exit code of a run whose checks, optional ones left out,
 // are counted in s, and which cause ended early; nil when nothing did.
 func (p policy) code(s check.Summary, cause error) int {
+	if p.nagios {
+		return p.state(s)
+	}
 	fails := func(v check.Verdict) bool { return !check.Verdict(p.failOn).Worse(v) }
 	switch {
 	case errors.Is(cause, errInterrupted), errors.Is(cause, errUnread):
 		return ExitInterrupted
 	case errors.Is(cause, errDeadline):
 		return ExitDeadline
-	case s.Down > 0, p.flakyFail && s.Flaky > 0:
+	case s.Down > 0, p.flaky == check.Down && s.Flaky > 0:
 		return ExitDown
 	// A run that measured nothing proves nothing, whatever was asked for.
 	case s.Unknown > 0 && (fails(check.Unknown) || s.Unknown == s.Total):
@@ -82,6 +86,38 @@ func (p policy) code(s check.Summary, cause error) int {
 		return ExitDegraded
 	}
 	return ExitOK
+}
+
+// The states of a plugin (Nagios Plugin Development Guidelines, "Plugin Return
+// Codes").
+const (
+	nagiosOK = iota
+	nagiosWarning
+	nagiosCritical
+	nagiosUnknown
+)
+
+// state returns the plugin's state. A run that was cut short has unknown checks,
+// so that needs no code of its own.
+func (p policy) state(s check.Summary) int {
+	switch {
+	case s.Down > 0, p.flaky == check.Down && s.Flaky > 0:
+		return nagiosCritical
+	case s.Unknown > 0:
+		return nagiosUnknown
+	case s.Degraded > 0, p.flaky == check.Degraded && s.Flaky > 0:
+		return nagiosWarning
+	}
+	return nagiosOK
+}
+
+// unmeasured returns the exit code of a command that has no verdict to tell:
+// code, or for Nagios that the state is unknown.
+func (a *App) unmeasured(code int) int {
+	if a.isNagios() {
+		return nagiosUnknown
+	}
+	return code
 }
 
 // verdictFlag is a --fail-on flag.

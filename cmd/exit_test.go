@@ -34,9 +34,40 @@ func TestPolicy(t *testing.T) {
 		{"interrupted", check.Unknown, false, counts(1, 0, 1, 0, 0), errInterrupted, ExitInterrupted},
 	}
 	for _, tt := range tests {
-		p := policy{failOn: verdictFlag(tt.failOn), flakyFail: tt.flaky}
+		p := policy{failOn: verdictFlag(tt.failOn), flaky: check.Up}
+		if tt.flaky {
+			p.flaky = check.Down
+		}
 		if got := p.code(tt.summary, tt.cause); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestNagiosState holds the codes of --exit-style nagios, where each verdict has
+// one and the cause of an early end has none.
+func TestNagiosState(t *testing.T) {
+	tests := []struct {
+		name    string
+		flaky   check.Verdict
+		summary check.Summary
+		want    int
+	}{
+		{"all up", check.Degraded, check.Summary{Total: 3, Up: 3}, 0},
+		{"only optional ones", check.Degraded, check.Summary{}, 0},
+		{"degraded", check.Degraded, check.Summary{Total: 2, Up: 1, Degraded: 1}, 1},
+		{"down wins", check.Degraded, check.Summary{Total: 3, Degraded: 1, Down: 1, Unknown: 1}, 2},
+		{"unknown wins over degraded", check.Degraded, check.Summary{Total: 2, Degraded: 1, Unknown: 1}, 3},
+		{"flaky passes", check.Up, check.Summary{Total: 1, Up: 1, Flaky: 1}, 0},
+		{"flaky warns", check.Degraded, check.Summary{Total: 1, Up: 1, Flaky: 1}, 1},
+		{"flaky fails", check.Down, check.Summary{Total: 1, Up: 1, Flaky: 1}, 2},
+	}
+	for _, tt := range tests {
+		for _, cause := range []error{nil, errDeadline, errInterrupted} {
+			p := policy{failOn: verdictFlag(check.Unknown), flaky: tt.flaky, nagios: true}
+			if got := p.code(tt.summary, cause); got != tt.want {
+				t.Errorf("%s, ended by %v: %d, want %d", tt.name, cause, got, tt.want)
+			}
 		}
 	}
 }

@@ -33,7 +33,7 @@ func TestKindsDoc(t *testing.T) {
 
 func TestOptionsOf(t *testing.T) {
 	want := []option{
-		{Path: "does", Type: "string", Values: "up, down, unknown, flaky, hang", Doc: "how it ends; hang waits to be stopped"},
+		{Path: "does", Type: "string", Values: "up, down, unknown, flaky, hang, panic", Doc: "how it ends; hang waits to be stopped"},
 		{Path: "value", Type: "int", Default: "1", Doc: "the fact value"},
 		{Path: "note", Type: "string", Doc: "the fact note"},
 		{Path: "knock", Type: "string", Doc: "host:port to connect to when it begins"},

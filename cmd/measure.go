@@ -23,6 +23,8 @@ type verdictFlags struct {
 	flaky   choice
 	color   choice
 	verbose bool
+
+	exitStyle choice
 }
 
 func (f *verdictFlags) register(a *App, c *cobra.Command) {
@@ -51,8 +53,25 @@ func (f *verdictFlags) registerColor(c *cobra.Command) {
 	complete(c, "color", fixed(f.color.of...))
 }
 
+// registerExitStyle adds --exit-style, which is for commands that others run as
+// a plugin.
+func (f *verdictFlags) registerExitStyle(c *cobra.Command) {
+	f.exitStyle = choice{value: "sonde", of: []string{"sonde", "nagios"}}
+	c.Flags().Var(&f.exitStyle, "exit-style", "nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; goes with --report nagios")
+	complete(c, "exit-style", fixed(f.exitStyle.of...))
+}
+
+// verifyExitStyle refuses what contradicts the states of Nagios.
+func (f *verdictFlags) verifyExitStyle() error {
+	if f.exitStyle.value == "nagios" && check.Verdict(f.failOn) != check.Unknown {
+		return usagef("leave out one of them", "--exit-style nagios tells each verdict by its code, --fail-on has no say in it")
+	}
+	return nil
+}
+
 func (f *verdictFlags) policy() policy {
-	return policy{failOn: f.failOn, flakyFail: f.flaky.value == "fail"}
+	flaky := map[string]check.Verdict{"pass": check.Up, "warn": check.Degraded, "fail": check.Down}[f.flaky.value]
+	return policy{failOn: f.failOn, flaky: flaky, nagios: f.exitStyle.value == "nagios"}
 }
 
 // measurement is one run of a set of checks, ready to begin.
@@ -86,12 +105,12 @@ type measurement struct {
 // run measures everything once and returns the exit code as an error.
 func (m *measurement) run(ctx context.Context) error {
 	var err error
-	if m.outputs, err = openOutputs(m.destinations); err != nil {
+	if m.outputs, err = m.app.openOutputs(m.destinations); err != nil {
 		return err
 	}
 	m.app.measuring.Store(true)
 	options := m.options()
-	m.outputs.begin(m.app.Stdout, options)
+	m.outputs.begin(m.app.Stdout, m.app.Stderr, options)
 	if m.progress {
 		m.watch(options)
 	}
@@ -108,9 +127,9 @@ func (m *measurement) run(ctx context.Context) error {
 	}
 	code := m.code()
 	m.remark()
-	for _, failure := range m.outputs.finish() {
+	for _, failure := range m.outputs.finish(m.app) {
 		if code == ExitOK {
-			code = ExitUsage
+			code = m.app.unmeasured(ExitUsage)
 		}
 		m.app.fail(failure, code)
 	}
@@ -192,6 +211,7 @@ func (m *measurement) options() report.Options {
 	o := report.Options{
 		Color: m.app.color(m.flags.color.value), Width: m.app.StdoutWidth, Verbose: m.flags.verbose,
 		Started: m.app.Now(), Now: m.app.Now, Checks: m.checks,
+		Flaky: m.flags.policy().flaky, Repository: m.app.repository(),
 	}
 	// The document's code is the process's: it counts what counts.
 	o.ExitCode = func(check.Summary) int { return m.code() }
@@ -247,11 +267,22 @@ func (m *measurement) remark() {
 		}
 		m.app.warn(fmt.Sprintf("%s: %d of %s did not end", m.cause, m.cut, plural(len(m.checks), "check")), hint)
 	}
-	if n := m.summary.Flaky; n > 0 && m.flags.flaky.value == "warn" {
-		verb := " is"
-		if n > 1 {
-			verb = " are"
-		}
-		m.app.warn(plural(n, "check")+verb+" flaky: up only after a failed attempt", "--flaky=fail makes that fail the run, --flaky=pass is silent")
+	m.remarkFlaky()
+}
+
+// remarkFlaky says that checks are flaky and what that means for the run.
+func (m *measurement) remarkFlaky() {
+	n := m.summary.Flaky
+	if n == 0 || m.flags.flaky.value == "pass" {
+		return
 	}
+	verb := " is"
+	if n > 1 {
+		verb = " are"
+	}
+	hint := "--flaky=fail makes that fail the run, --flaky=pass is silent"
+	if m.flags.flaky.value == "fail" {
+		hint = "--flaky=fail makes that fail the run"
+	}
+	m.app.warn(plural(n, "check")+verb+" flaky: up only after a failed attempt", hint)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -14,8 +15,25 @@ import (
 
 // destination is one --report: a format and where it goes.
 type destination struct {
-	format report.Format
-	path   string // empty for standard output
+	format   report.Format
+	path     string // empty for a stream
+	stderr   bool   // the stream is standard error
+	appended bool   // to a file that others write to as well
+	unasked  bool   // chosen for a CI system: the run does not fail with it
+}
+
+// where names the destination for people.
+func (d destination) where() string {
+	switch {
+	case d.appended && d.unasked:
+		return "the step's summary"
+	case d.path != "":
+		return d.path
+	case d.stderr:
+		return "standard error"
+	default:
+		return "standard output"
+	}
 }
 
 // parseReports reads the values of --report, FORMAT or FORMAT=PATH. What is
@@ -66,6 +84,15 @@ func parseReportsOf(formats []report.Format, values []string, fallback report.Fo
 // tableFormat is what is shown when no report is asked for.
 func tableFormat() report.Format { return report.Formats()[0] }
 
+// mustFormat returns a format that there is.
+func mustFormat(name string) report.Format {
+	f, err := formatNamed(report.Formats(), name)
+	if err != nil {
+		panic(err) // a misspelling in this package
+	}
+	return f
+}
+
 func formatNamed(formats []report.Format, name string) (report.Format, error) {
 	var names []string
 	for _, f := range formats {
@@ -80,7 +107,8 @@ func formatNamed(formats []report.Format, name string) (report.Format, error) {
 // output is a report while it is written.
 type output struct {
 	destination
-	file *atomicFile // nil for standard output
+	file *atomicFile // nil for a stream
+	room int         // in a file that is appended to, in bytes
 	sink check.Sink
 	err  error // the first error; nothing is written after it
 }
@@ -90,32 +118,79 @@ type outputs []*output
 
 // openOutputs opens the files of all reports, so that a path that cannot be
 // written is known before anything is measured.
-func openOutputs(destinations []destination) (outputs, error) {
+func (a *App) openOutputs(destinations []destination) (outputs, error) {
 	var all outputs
+	var also []string
 	for _, d := range destinations {
 		o := &output{destination: d}
-		if d.path != "" {
-			file, err := createAtomic(d.path)
-			if err != nil {
-				all.discard()
-				return nil, usagef("choose another path for --report "+d.format.Name+"=PATH", "cannot write the %s report: %v", d.format.Name, err)
+		if err := o.open(); err != nil {
+			if d.unasked {
+				a.warn("no "+d.format.Name+" report for the CI system: "+err.Error(), "")
+				continue
 			}
-			o.file = file
+			all.discard()
+			return nil, usagef("choose another path for --report "+d.format.Name+"=PATH", "cannot write the %s report: %v", d.format.Name, err)
+		}
+		if d.unasked {
+			also = append(also, d.format.Name+" ("+d.where()+")")
 		}
 		all = append(all, o)
+	}
+	if len(also) > 0 {
+		a.stderr("hint: this CI job also gets %s; --report table leaves that out\n", strings.Join(also, ", "))
 	}
 	return all, nil
 }
 
+// open opens the file, if there is one.
+func (o *output) open() (err error) {
+	switch {
+	case o.appended:
+		o.file, o.room, err = openSummary(o.path)
+	case o.path != "":
+		o.file, err = createAtomic(o.path)
+	}
+	return err
+}
+
+// openSummary opens the summary of a step of GitHub Actions and returns how many
+// bytes there is room for.
+func openSummary(path string) (*atomicFile, int, error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	room := 0
+	if err == nil {
+		room = report.SummaryLimit - int(min(info.Size(), report.SummaryLimit))
+	}
+	if err == nil && room < leastSummary {
+		err = errors.New("the step's summary is full")
+	}
+	if err == nil && info.Size() > 0 { // whatever stands there ends here
+		_, err = file.WriteString("\n\n")
+	}
+	if err != nil {
+		_ = file.Close() // the error that led here is the one to tell
+		return nil, 0, err
+	}
+	return &atomicFile{File: file}, room, nil
+}
+
 // begin starts the reports. Colour and width are those of standard output and
-// are left out of files.
-func (all outputs) begin(stdout io.Writer, o report.Options) {
+// are left out elsewhere.
+func (all outputs) begin(stdout, stderr io.Writer, o report.Options) {
 	plain := o
 	plain.Color, plain.Width = false, 0
 	for _, out := range all {
-		if out.file != nil {
+		plain.Limit = out.room
+		switch {
+		case out.file != nil:
 			out.sink = out.format.New(out.file, plain)
-		} else {
+		case out.stderr:
+			out.sink = out.format.New(stderr, plain)
+		default:
 			out.sink = out.format.New(stdout, o)
 		}
 	}
@@ -137,8 +212,8 @@ func (all outputs) unread() bool {
 }
 
 // finish completes all reports and returns their errors. A reader that went
-// away (`| head`) is no error.
-func (all outputs) finish() []error {
+// away (`| head`) is no error, and what nobody asked for only a warning.
+func (all outputs) finish(a *App) []error {
 	var errs []error
 	for _, o := range all {
 		if o.err == nil {
@@ -151,7 +226,11 @@ func (all outputs) finish() []error {
 		default:
 			o.file.discard()
 		}
-		if o.err != nil && !unread(o.err) {
+		switch {
+		case o.err == nil || unread(o.err):
+		case o.unasked:
+			a.warn(o.describe().Error(), "")
+		default:
 			errs = append(errs, o.describe())
 		}
 	}
@@ -161,15 +240,12 @@ func (all outputs) finish() []error {
 // describe says which report is lost and why, by the names that the user
 // knows: not that of a temporary file.
 func (o *output) describe() error {
-	where, cause := o.path, o.err
-	if where == "" {
-		where = "standard output"
-	}
+	cause := o.err
 	var path *fs.PathError
 	if errors.As(cause, &path) {
 		cause = path.Err
 	}
-	return fmt.Errorf("cannot write the %s report to %s: %w", o.format.Name, where, cause)
+	return fmt.Errorf("cannot write the %s report to %s: %w", o.format.Name, o.where(), cause)
 }
 
 // discard drops what was opened.

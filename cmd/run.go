@@ -18,7 +18,10 @@ A FILE may be a folder, whose .yaml and .yml files are read, or - for standard
 input. Without one, checks.yaml of the current folder is read.
 
 All mistakes of all files are told at once, and then nothing is measured. An
---only or --tag that selects nothing is a mistake, too.`
+--only or --tag that selects nothing is a mistake, too.
+
+In GitHub Actions and GitLab, what the CI system shows (annotations and summary,
+JUnit and code quality) comes beside the table unless there is a --report.`
 
 const runExamples = `  sonde run checks.yaml
   sonde run checks.yaml --tag smoke --fail-on degraded --timeout 2m
@@ -26,6 +29,8 @@ const runExamples = `  sonde run checks.yaml
   sonde run checks.yaml --report table --report json=sonde.json
   sonde run checks.yaml --samples 40 --save-baseline before.json
   sonde run checks.yaml --samples 40 --baseline before.json --fail-on degraded
+  sonde run checks.yaml --report junit=junit.xml --flaky fail
+  sonde run checks.yaml --report nagios --exit-style nagios
   sonde run - --report quiet < checks.yaml`
 
 // runFlags are the flags of `sonde run`.
@@ -60,6 +65,7 @@ func newRun(a *App) *cobra.Command {
 	flags.Var(&f.samples, "samples", "observe each check so often, and judge the sample; replaces samples.count of the file")
 	f.baseline.register(flags)
 	f.register(a, c)
+	f.registerExitStyle(c)
 	return c
 }
 
@@ -67,7 +73,7 @@ func (a *App) run(ctx context.Context, f *runFlags, files []string) error {
 	if f.concurrency < 1 {
 		return usagef("", "--concurrency %d: it takes at least 1", f.concurrency)
 	}
-	destinations, err := parseReports(f.reports.values, tableFormat())
+	destinations, err := a.destinations(&f.verdictFlags, tableFormat())
 	if err != nil {
 		return err
 	}
@@ -93,9 +99,9 @@ func (a *App) run(ctx context.Context, f *runFlags, files []string) error {
 	err = m.run(ctx)
 	if lost := b.close(m.cause); lost != nil {
 		if err == nil {
-			err = status(ExitUsage)
+			err = status(a.unmeasured(ExitUsage))
 		}
-		a.fail(lost, exitCode(err))
+		a.fail(lost, a.exitCode(err))
 	}
 	return err
 }

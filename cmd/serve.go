@@ -173,6 +173,7 @@ type server struct {
 	reload reloader
 	grace  time.Duration // for runs in flight at the end
 	limits config.Limits // of the files, at the start
+	undo   func()        // what relax did to the garbage collector; nil: nothing
 }
 
 // build puts the parts together.
@@ -232,6 +233,9 @@ func (d *server) run(ctx context.Context, listener net.Listener) error {
 	stop()
 	tasks.Wait()
 	d.finish(front)
+	if d.undo != nil {
+		d.undo()
+	}
 	d.log.Info("stopped")
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/sonde-cli/sonde/config"
+	"github.com/sonde-cli/sonde/internal/memory"
 )
 
 // settle is how long files must be left alone before they are read again:
@@ -107,11 +108,26 @@ func (d *server) apply(set *config.Set) {
 	nameHosts(set.Checks, d.flags.limits(d.limits)) // which the loop still keeps
 	d.web.SetChecks(set.Checks)
 	d.loop.Replace(set.Checks)
+	d.relax()
 	if d.prober != nil {
 		d.prober.set(set.Modules)
 	}
 	if err := d.reload.observe(d.files, set.Files); err != nil {
 		d.log.Warn("some files are not watched", "error", err.Error())
+	}
+}
+
+// relax lets the garbage collector take more memory and less time, unless the
+// environment says what it may take.
+func (d *server) relax() {
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		if _, ok := d.app.LookupEnv(name); ok {
+			return
+		}
+	}
+	undo := memory.Relax()
+	if d.undo == nil {
+		d.undo = undo
 	}
 }
 

@@ -26,7 +26,7 @@ func toyKind() check.Kind {
 }
 
 type toyOptions struct {
-	Does  string   `yaml:"does" enum:"up,down,unknown,flaky,hang" doc:"how it ends; hang waits to be stopped"`
+	Does  string   `yaml:"does" enum:"up,down,unknown,flaky,hang,panic" doc:"how it ends; hang waits to be stopped"`
 	Value int      `yaml:"value" doc:"the fact value"`
 	Note  string   `yaml:"note" doc:"the fact note"`
 	Knock string   `yaml:"knock" doc:"host:port to connect to when it begins"`
@@ -82,6 +82,8 @@ func (t *toy) Observe(ctx context.Context) check.Observation {
 		if t.seen.Add(1) == 1 {
 			fail(check.ConnectReset, "the first one is free")
 		}
+	case "panic":
+		panic("on purpose")
 	case "hang":
 		<-ctx.Done()
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {

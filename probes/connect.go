@@ -125,15 +125,9 @@ type attempt struct {
 // dial connects from an address of this machine to the first of the addresses
 // that answers. Without a connection it returns what became of each attempt.
 func (r *router) dial(ctx context.Context, from netip.Addr, addrs []netip.Addr, port uint16) (net.Conn, netip.Addr, []attempt) {
-	// A probe's connection is short: no keep-alive, which saves system calls.
-	dialer := net.Dialer{KeepAlive: -1}
-	if from.IsValid() {
-		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
-		dialer.Control = portAtConnect
-	}
 	try := func(ctx context.Context, addr netip.Addr) attempt {
 		start := time.Now()
-		conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, port).String())
+		conn, err := openSocket(ctx, "tcp", from, netip.AddrPortFrom(addr, port))
 		if err == nil && r.reset {
 			resetAtClose(conn)
 		}

@@ -171,11 +171,14 @@ func (r *dnsRun) overUDP(ctx context.Context, host string, port uint16, until ti
 	if reason != nil {
 		return reason
 	}
-	var conn *net.UDPConn
+	if !r.from.IsValid() {
+		r.from = r.probe.router.from()
+	}
+	var conn net.Conn
 	var err error
 	for _, addr := range addrs {
 		r.server, r.transport = netip.AddrPortFrom(addr, port), transportUDP
-		if conn, err = net.DialUDP("udp", r.source(), net.UDPAddrFromAddrPort(r.server)); err == nil {
+		if conn, err = openSocket(ctx, "udp", r.from, r.server); err == nil {
 			break
 		}
 	}
@@ -190,18 +193,6 @@ func (r *dnsRun) overUDP(ctx context.Context, host string, port uint16, until ti
 		return r.reason(err)
 	}
 	r.cut = r.answer.truncated()
-	return nil
-}
-
-// source returns the local address of a UDP socket, nil when the system
-// chooses it.
-func (r *dnsRun) source() *net.UDPAddr {
-	if !r.from.IsValid() {
-		r.from = r.probe.router.from()
-	}
-	if r.from.IsValid() {
-		return net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.from, 0))
-	}
 	return nil
 }
 

@@ -67,7 +67,7 @@ func parseServer(text string) (*nameserver, error) {
 func (s *nameserver) ask(ctx context.Context, q *question, until time.Time) (message, error) {
 	x := exchange{control: s.system}
 	if s.transport == "udp" {
-		conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(s.addr))
+		conn, err := openSocket(ctx, "udp", netip.Addr{}, s.addr)
 		if err != nil {
 			return nil, err
 		}

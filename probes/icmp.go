@@ -211,6 +211,12 @@ func (p *icmpProbe) Observe(ctx context.Context) check.Observation {
 	return j.end()
 }
 
+// Close closes what is open for the pings of all checks and not in use.
+func (p *icmpProbe) Close() error {
+	shedSockets()
+	return nil
+}
+
 // oneOfEach returns the first address of each family. The second one is only
 // for a machine that has no route to the first (case A15): silence is an
 // answer, and asking another address would hide it.

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -23,7 +21,8 @@ import (
 // It also cannot see ICMP errors, so "host unreachable" looks like silence.
 // Here all rounds share one socket per address family (and per source and TTL,
 // where a check sets them), with one goroutine that reads it in batches. The
-// first round opens it and the last one closes it.
+// first round opens it. The last one leaves it open for a moment, in which the
+// next may come.
 
 // icmpSockets are the process's open ICMP sockets.
 var icmpSockets = socketPool{open: make(map[socketKey]*icmpSocket)}
@@ -51,9 +50,11 @@ type icmpSocket struct {
 	id     uint16 // of a datagram socket: the kernel's choice for all its packets
 	opened time.Time
 	fd     int
-	file   *os.File   // owns fd, and reads through the runtime's poller
-	users  int        // guarded by the pool's lock
-	errors sync.Mutex // held by who reads the error queue
+	file   *os.File    // owns fd, and reads through the runtime's poller
+	users  int         // guarded by the pool's lock
+	idle   *time.Timer // closes it when no round came for socketLinger
+	errors sync.Mutex  // held by who reads the error queue
+	closed bool
 	reader chan struct{}
 }
 
@@ -62,10 +63,14 @@ type icmpSocket struct {
 // check that runs less often than this never meets its last id again.
 const datagramLife = time.Second
 
+// socketLinger is how long a socket stays open without a round. Pings that come
+// one after the other would open and close it for each.
+const socketLinger = 100 * time.Millisecond
+
 // sendEchoes makes one round. The reason is of our own side's fault; the echoes hold
 // what was seen until then.
 func sendEchoes(ctx context.Context, plan *echoPlan) (echoes, *check.Reason) {
-	to, why := kernelAddr(plan.to)
+	to, why := kernelAddr(plan.to, 0)
 	if why != nil {
 		return echoes{}, why
 	}
@@ -170,9 +175,12 @@ func isBusy(err error) bool {
 func (p *socketPool) join(key socketKey, r *echoRound) (*icmpSocket, *check.Reason) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s := p.open[key]; s != nil && s.takes(r) {
-		s.users++
-		return s, nil
+	if s := p.open[key]; s != nil {
+		if s.takes(r) {
+			s.users++
+			return s, nil
+		}
+		defer p.expire(s) // its successor takes its place
 	}
 	s, why := openICMP(key)
 	if why != nil {
@@ -194,22 +202,60 @@ func (s *icmpSocket) takes(r *echoRound) bool {
 	return time.Since(s.opened) < datagramLife && s.joinDatagram(r, s.id)
 }
 
-// release gives the socket back. The last user closes it and waits for its
-// reader, so that neither outlives the probe.
+// release gives the socket back. The last user of one that has a successor
+// closes it.
 func (p *socketPool) release(s *icmpSocket) {
 	p.mu.Lock()
-	s.users--
-	last := s.users == 0
-	if last && p.open[s.key] == s {
+	defer p.mu.Unlock()
+	if s.users--; s.users > 0 {
+		return
+	}
+	switch {
+	case p.open[s.key] != s:
+		s.close()
+	case s.idle == nil:
+		s.idle = time.AfterFunc(socketLinger, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.expire(s)
+		})
+	default:
+		s.idle.Reset(socketLinger)
+	}
+}
+
+// expire closes the socket if no round uses it, and waits for its reader. The
+// caller holds the lock.
+func (p *socketPool) expire(s *icmpSocket) {
+	if s.users > 0 {
+		return
+	}
+	if p.open[s.key] == s {
 		delete(p.open, s.key)
 	}
-	p.mu.Unlock()
-	if last {
-		s.close()
+	s.close()
+}
+
+// shedSockets closes the sockets that no round uses.
+func shedSockets() { icmpSockets.shed() }
+
+// shed closes the sockets that no round uses.
+func (p *socketPool) shed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.open {
+		p.expire(s)
 	}
 }
 
 func (s *icmpSocket) close() {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	if s.idle != nil {
+		s.idle.Stop()
+	}
 	s.file.Close() // nothing is buffered
 	<-s.reader
 }
@@ -321,7 +367,7 @@ func (s *icmpSocket) bind() error {
 			from = netip.IPv6Unspecified()
 		}
 	}
-	local, why := kernelAddr(from)
+	local, why := kernelAddr(from, 0)
 	if why != nil {
 		return unix.EADDRNOTAVAIL
 	}
@@ -339,24 +385,4 @@ func (s *icmpSocket) bind() error {
 		s.id = uint16(bound.Port)
 	}
 	return err
-}
-
-// kernelAddr turns an address into what the kernel takes.
-func kernelAddr(a netip.Addr) (unix.Sockaddr, *check.Reason) {
-	if a.Is4() {
-		return &unix.SockaddrInet4{Addr: a.As4()}, nil
-	}
-	sa := &unix.SockaddrInet6{Addr: a.As16()}
-	if zone := a.Zone(); zone != "" {
-		if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-			sa.ZoneId = uint32(n)
-			return sa, nil
-		}
-		ifi, err := net.InterfaceByName(zone)
-		if err != nil {
-			return nil, &check.Reason{Code: check.LocalRoute, Message: fmt.Sprintf("no network interface %s for %s", zone, a)}
-		}
-		sa.ZoneId = uint32(ifi.Index)
-	}
-	return sa, nil
 }

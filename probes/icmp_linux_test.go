@@ -190,6 +190,7 @@ func datagramIDs(t *testing.T, host string) {
 	for _, s := range []*icmpSocket{first, next, first} {
 		pool.release(s)
 	}
+	pool.shed()
 	if len(pool.open) != 0 {
 		t.Errorf("%d sockets left", len(pool.open))
 	}
@@ -247,7 +248,7 @@ func TestF3OthersTraffic(t *testing.T) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		addr, _ := kernelAddr(to)
+		addr, _ := kernelAddr(to, 0)
 		for i := uint16(0); ; i++ {
 			select {
 			case <-stop:
@@ -384,12 +385,38 @@ func TestICMPUnknownZone(t *testing.T) {
 	}
 }
 
-// TestNothingOutlivesTheLastPing counts what rounds leave behind.
+// TestSocketLingers tells that pings which follow each other share a socket, and
+// that it is closed once no more come.
+func TestSocketLingers(t *testing.T) {
+	opened := make(map[*icmpSocket]bool)
+	for range 3 {
+		if !measured(t, observePing(t, pingTimeout(t, pingSlack), "127.0.0.1")) {
+			return
+		}
+		icmpSockets.mu.Lock()
+		if s := icmpSockets.open[socketKey{}]; s != nil {
+			opened[s] = true
+		}
+		icmpSockets.mu.Unlock()
+	}
+	if len(opened) > 2 { // a busy machine may let one expire
+		t.Errorf("%d sockets for three pings", len(opened))
+	}
+	for s := range opened {
+		<-s.reader
+	}
+}
+
+// TestNothingOutlivesTheLastPing counts what is left behind when a check is
+// closed.
 func TestNothingOutlivesTheLastPing(t *testing.T) {
 	for range 20 {
 		if !measured(t, observePing(t, pingTimeout(t, pingSlack), "127.0.0.1")) {
 			break
 		}
+	}
+	if err := new(icmpProbe).Close(); err != nil {
+		t.Error(err)
 	}
 	icmpSockets.mu.Lock()
 	defer icmpSockets.mu.Unlock()
@@ -452,6 +479,7 @@ func TestRoundsShareOneSocket(t *testing.T) {
 	}
 	pool.release(b)
 	pool.release(c)
+	pool.shed()
 	if len(pool.open) != 0 {
 		t.Errorf("%d sockets left", len(pool.open))
 	}

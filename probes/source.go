@@ -79,8 +79,8 @@ func (r *router) closeBy(how string) error {
 // A connection that the peer has ended meanwhile may refuse the option, and
 // needs it no longer.
 func resetAtClose(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
+	if l, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = l.SetLinger(0)
 	}
 }
 

@@ -17,14 +17,21 @@ import (
 // in writes results in the named format.
 func in(t *testing.T, format string, results []check.Result) string {
 	t.Helper()
+	return write(t, formatOf(t, format).New, options(results), results)
+}
+
+func formatOf(t *testing.T, name string) Format {
+	t.Helper()
 	for _, f := range Formats() {
-		if f.Name == format {
-			return write(t, f.New, options(results), results)
+		if f.Name == name {
+			return f
 		}
 	}
-	t.Fatalf("no format %s", format)
-	return ""
+	t.Fatalf("no format %s", name)
+	return Format{}
 }
+
+func failed(r check.Result) bool { return r.Verdict == check.Down || r.Verdict == check.Unknown }
 
 // slices of results that every format must bear.
 func variety() map[string][]check.Result {
@@ -58,8 +65,9 @@ func TestJUnit(t *testing.T) {
 		for i, r := range results {
 			c := doc.Suites[i].Case
 			got := fmt.Sprint(c.Failure != nil, c.Error != nil, c.Skipped != nil, len(c.Flaky) > 0)
-			down, unknown := r.Verdict == check.Down && !r.Optional, r.Verdict == check.Unknown && !r.Optional
-			want := fmt.Sprint(down, unknown, failed(r) && r.Optional, r.Flaky)
+			skipped := failed(r) && (r.Optional || r.Attempts == 0)
+			down, unknown := r.Verdict == check.Down && !skipped, r.Verdict == check.Unknown && !skipped
+			want := fmt.Sprint(down, unknown, skipped, r.Flaky)
 			if got != want {
 				t.Errorf("%s: %q: failure, error, skipped, flaky are %s, want %s", name, r.ID, got, want)
 			}
@@ -177,7 +185,7 @@ func TestNagios(t *testing.T) {
 		results []check.Result
 		want    string
 	}{
-		{[]check.Result{{ID: "a", Verdict: check.Up, Flaky: true}}, "OK"},
+		{[]check.Result{{ID: "a", Verdict: check.Up, Flaky: true}}, "WARNING"},
 		{[]check.Result{{ID: "a", Verdict: check.Up}, {ID: "b", Verdict: check.Down, Optional: true}}, "OK"},
 		{[]check.Result{{ID: "a", Verdict: check.Up}, {ID: "b", Verdict: check.Degraded}}, "WARNING"},
 		{[]check.Result{{ID: "a"}, {ID: "b", Verdict: check.Degraded}}, "UNKNOWN"},

@@ -22,8 +22,8 @@ func ComparisonFormats() []Format {
 			writeComparison(b, r, o, newPalette(o.Color))
 		})},
 		{"json", "one JSON document", alone("json", writeComparisonJSON)},
-		{"markdown", "Markdown for a step's summary or a comment", alone("markdown", func(b *bytes.Buffer, r *compare.Report, _ Options) {
-			(&markdown{b: b}).comparison(r)
+		{"markdown", "Markdown for a step's summary or a comment", alone("markdown", func(b *bytes.Buffer, r *compare.Report, o Options) {
+			(&markdown{b: b, limit: o.Limit - markdownTail}).comparison(r)
 		})},
 	}
 }

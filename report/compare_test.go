@@ -90,7 +90,7 @@ func TestComparisonHostile(t *testing.T) {
 					checkWidths(t, text, width)
 				}
 			case "markdown":
-				if strings.Contains(text, "<script") || len(text) > markdownLimit+1000 {
+				if strings.Contains(text, "<script") || len(text) > SummaryLimit {
 					t.Errorf("markdown has markup, or %d bytes", len(text))
 				}
 			case "json":

@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 
 	"github.com/sonde-cli/sonde/check"
@@ -44,8 +43,8 @@ func detail(r check.Result, columns int, p palette) []string {
 			lines = append(lines, wrapText(finding(f), columns)...)
 		}
 	}
-	for i, a := range r.Failed {
-		lines = append(lines, wrapText(fmt.Sprintf("attempt %d of %d: %s", i+1, r.Attempts, clean(reason(a))), columns)...)
+	for _, l := range attempts(r) {
+		lines = append(lines, wrapText(l, columns)...)
 	}
 	if where := place(r.File, r.Line); where != "" {
 		lines = append(lines, p.dim(cut("defined at "+clean(where), columns)))

@@ -20,7 +20,7 @@ var githubLevels = [...]string{"error", "warning", "notice"}
 func writeGitHub(b *bytes.Buffer, r run) {
 	byLevel := make(map[string][]check.Result)
 	for _, res := range r.results {
-		if level := githubLevel(res); level != "" {
+		if level := githubLevel(r.o, res); level != "" {
 			byLevel[level] = append(byLevel[level], res)
 		}
 	}
@@ -31,7 +31,7 @@ func writeGitHub(b *bytes.Buffer, r run) {
 			shown, more = shown[:githubLimit-1], shown[githubLimit-1:]
 		}
 		for _, res := range shown {
-			b.WriteString(annotation(level, res))
+			b.WriteString(annotation(r.o, level, res))
 		}
 		if len(more) > 0 {
 			fmt.Fprintf(b, "::%s title=%s::%s\n", level, githubProperty(plural(len(more), "more check")), githubData(more))
@@ -42,20 +42,20 @@ func writeGitHub(b *bytes.Buffer, r run) {
 
 // githubLevel returns the kind of annotation that a result deserves, "" for
 // none.
-func githubLevel(r check.Result) string {
+func githubLevel(o Options, r check.Result) string {
 	switch {
 	case r.Verdict == check.Up && !r.Flaky:
 		return ""
-	case r.Optional:
+	case r.Optional, o.counts(r) == check.Up:
 		return "notice"
-	case failed(r):
+	case o.fails(r):
 		return "error"
 	default:
 		return "warning"
 	}
 }
 
-func annotation(level string, r check.Result) string {
+func annotation(o Options, level string, r check.Result) string {
 	file, line := r.File, r.Line
 	for _, f := range r.Findings {
 		if !f.OK && f.File != "" {
@@ -65,7 +65,7 @@ func annotation(level string, r check.Result) string {
 	}
 	var props []string
 	if file != "" {
-		props = append(props, "file="+githubProperty(clean(file)))
+		props = append(props, "file="+githubProperty(clean(o.Repository(file))))
 		if line > 0 {
 			props = append(props, fmt.Sprintf("line=%d", line))
 		}

@@ -37,7 +37,7 @@ func writeGitLab(b *bytes.Buffer, r run) {
 		if res.Verdict == check.Up && !res.Flaky {
 			continue
 		}
-		issue := gitlabIssueOf(res)
+		issue := gitlabIssueOf(r.o, res)
 		// GitLab shows one issue of those with equal fingerprints.
 		key := issue.Location.Path + "\x00" + res.ID + "\x00" + issue.CheckName
 		seen[key]++
@@ -54,17 +54,17 @@ func writeGitLab(b *bytes.Buffer, r run) {
 	b.WriteString("]\n")
 }
 
-func gitlabIssueOf(r check.Result) gitlabIssue {
+func gitlabIssueOf(o Options, r check.Result) gitlabIssue {
 	issue := gitlabIssue{
 		Description: clean(r.ID) + " is " + r.Verdict.String() + ": " + clean(remarks(r)),
 		CheckName:   "sonde/flaky",
-		Severity:    gitlabSeverity(r),
+		Severity:    gitlabSeverity(o, r),
 	}
 	if r.Reason.Code != "" {
 		issue.CheckName = "sonde/" + clean(string(r.Reason.Code))
 	}
 	// The path is relative to the repository, without a leading dot.
-	issue.Location.Path = strings.TrimPrefix(filepath.ToSlash(clean(r.File)), "./")
+	issue.Location.Path = strings.TrimPrefix(filepath.ToSlash(clean(o.Repository(r.File))), "./")
 	if issue.Location.Path == "" {
 		issue.Location.Path = "sonde" // of the command line; a path must be there
 	}
@@ -72,15 +72,18 @@ func gitlabIssueOf(r check.Result) gitlabIssue {
 	return issue
 }
 
-func gitlabSeverity(r check.Result) string {
-	switch {
-	case r.Optional:
+func gitlabSeverity(o Options, r check.Result) string {
+	if r.Optional {
 		return "info"
-	case r.Verdict == check.Down:
+	}
+	switch o.counts(r) {
+	case check.Down:
 		return "critical"
-	case r.Verdict == check.Unknown:
+	case check.Unknown:
 		return "major"
-	default:
+	case check.Degraded:
 		return "minor"
+	default:
+		return "info"
 	}
 }

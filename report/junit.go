@@ -68,14 +68,16 @@ type junitBlock struct {
 type junitRerun struct {
 	Message string `xml:"message,attr"`
 	Type    string `xml:"type,attr"`
+	Trace   string `xml:"stackTrace"`
 }
 
-// writeJUnit writes down as a failure and unknown as an error. An optional
-// check that is not up is skipped, since it does not fail the run either.
+// writeJUnit writes down as a failure and unknown as an error. A check that did
+// not begin is skipped, and so is an optional one that is not up, since neither
+// says that something is wrong with the target.
 func writeJUnit(b *bytes.Buffer, r run) {
 	doc := junitSuites{Name: "sonde", Time: junitTime(r.o.elapsed())}
 	for _, res := range r.results {
-		s := junitSuiteOf(res)
+		s := junitSuiteOf(r.o, res)
 		doc.Tests++
 		doc.Failures += s.Failures
 		doc.Errors += s.Errors
@@ -88,10 +90,10 @@ func writeJUnit(b *bytes.Buffer, r run) {
 	b.WriteByte('\n')
 }
 
-func junitSuiteOf(r check.Result) junitSuite {
+func junitSuiteOf(o Options, r check.Result) junitSuite {
 	id, took := clean(r.ID), junitTime(r.Latency)
 	s := junitSuite{
-		Name: id, Tests: 1, Time: took, File: clean(r.File), Properties: junitProperties(r),
+		Name: id, Tests: 1, Time: took, File: clean(o.Repository(r.File)), Properties: junitProperties(r),
 		Case: junitCase{Name: id, Class: "sonde." + clean(r.Kind), Time: took},
 	}
 	if !r.Started.IsZero() {
@@ -100,10 +102,15 @@ func junitSuiteOf(r check.Result) junitSuite {
 	body := strings.Join(detail(r, 0, palette{}), "\n")
 	text := &junitText{Message: clean(reason(r.Reason)), Type: clean(string(r.Reason.Code)), Text: "\n" + body + "\n"}
 	switch {
-	case r.Optional && (r.Verdict == check.Down || r.Verdict == check.Unknown):
+	case r.Flaky && o.fails(r):
+		text.Message, text.Type = clean(remarks(r)), "flaky"
+	case r.Optional:
 		text.Message = "optional, " + r.Verdict.String() + ": " + text.Message
+	}
+	switch {
+	case r.Optional && o.fails(r), unbegun(r):
 		s.Skipped, s.Case.Skipped = 1, text
-	case r.Verdict == check.Down:
+	case o.counts(r) == check.Down:
 		s.Failures, s.Case.Failure = 1, text
 	case r.Verdict == check.Degraded || r.Flaky:
 		s.Case.Out = &junitBlock{"\n" + body + "\n"}
@@ -115,17 +122,19 @@ func junitSuiteOf(r check.Result) junitSuite {
 	return s
 }
 
-// junitAttempts adds the attempts before: flaky ones when the last one passed,
-// else rerun ones.
+// junitAttempts adds the attempts before as Maven Surefire does: flaky ones
+// when the case passed in the end, else rerun ones.
 func junitAttempts(c *junitCase, r check.Result) {
-	for _, a := range r.Failed {
-		rerun := junitRerun{Message: clean(reason(a)), Type: clean(string(a.Code))}
-		switch passed := r.Verdict == check.Up || r.Verdict == check.Degraded; {
-		case passed && a.Code.Local():
+	passed := c.Failure == nil && c.Error == nil && c.Skipped == nil
+	for i, line := range attempts(r) {
+		code := r.Failed[i].Code
+		rerun := junitRerun{Message: clean(reason(r.Failed[i].Reason)), Type: clean(string(code)), Trace: line}
+		switch {
+		case passed && code.Local():
 			c.FlakyErrors = append(c.FlakyErrors, rerun)
 		case passed:
 			c.FlakyFailures = append(c.FlakyFailures, rerun)
-		case a.Code.Local():
+		case code.Local():
 			c.RerunErrors = append(c.RerunErrors, rerun)
 		default:
 			c.RerunFailures = append(c.RerunFailures, rerun)

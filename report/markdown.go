@@ -8,22 +8,24 @@ import (
 	"github.com/sonde-cli/sonde/check"
 )
 
-// markdownLimit keeps the report below the 1 MiB that GitHub takes as a step's
-// summary, in bytes.
-const markdownLimit = 1_000_000
+// SummaryLimit keeps a Markdown report below the 1 MiB that GitHub takes as a
+// step's summary, in bytes.
+const SummaryLimit = 1_000_000
+
+// markdownTail is kept free for what ends the report, in bytes.
+const markdownTail = 200
 
 // markdown writes until the limit is reached and counts what it leaves out.
 type markdown struct {
-	b    *bytes.Buffer
-	used int
+	b     *bytes.Buffer
+	limit int
 }
 
 // add writes text unless it does not fit any more.
 func (m *markdown) add(text string) bool {
-	if m.used+len(text) > markdownLimit {
+	if m.b.Len()+len(text) > m.limit {
 		return false
 	}
-	m.used += len(text)
 	m.b.WriteString(text)
 	return true
 }
@@ -31,7 +33,7 @@ func (m *markdown) add(text string) bool {
 // writeMarkdown writes GitHub flavoured Markdown: the sum, what is not simply
 // up with details, and the rest folded away.
 func writeMarkdown(b *bytes.Buffer, r run) {
-	m := &markdown{b: b}
+	m := &markdown{b: b, limit: r.o.Limit - markdownTail}
 	m.add("### sonde: " + plainSummary(r) + "\n")
 	var bad, good []check.Result
 	for _, res := range r.results {
@@ -47,7 +49,7 @@ func writeMarkdown(b *bytes.Buffer, r run) {
 	m.table(bad)
 	for i, res := range bad {
 		if !m.add(markdownDetail(res)) {
-			fmt.Fprintf(b, "\nDetails of %s are left out.\n", plural(len(bad)-i, "check"))
+			fmt.Fprintf(b, "\nand details of %d more\n", len(bad)-i)
 			break
 		}
 	}
@@ -62,12 +64,12 @@ func (m *markdown) table(results []check.Result) {
 	if len(results) == 0 {
 		return
 	}
-	m.add("\n| | verdict | check | kind | target | latency | reason |\n|---|---|---|---|---|--:|---|\n")
+	head := m.add("\n| | verdict | check | kind | target | latency | reason |\n|---|---|---|---|---|--:|---|\n")
 	for i, r := range results {
 		row := fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s |\n", markdownSymbol(r), r.Verdict,
 			markdownText(r.ID, 200), markdownText(r.Kind, 40), markdownText(r.Target, 200), latency(r), markdownText(remarks(r), 300))
-		if !m.add(row) {
-			fmt.Fprintf(m.b, "\n%s left out.\n", plural(len(results)-i, "more check"))
+		if !head || !m.add(row) {
+			fmt.Fprintf(m.b, "\nand %d more\n", len(results)-i)
 			return
 		}
 	}

@@ -54,17 +54,18 @@ func nagiosState(r run) (state, head string) {
 	if len(r.results) == 0 {
 		return "UNKNOWN", "no checks ran"
 	}
-	worst := check.Result{Verdict: check.Up}
+	head = nagiosText(plainSummary(r))
+	var worst check.Result
+	verdict := check.Up
 	for _, res := range r.results {
-		if !res.Optional && res.Verdict.Worse(worst.Verdict) {
-			worst = res
+		if v := r.o.counts(res); !res.Optional && v.Worse(verdict) {
+			worst, verdict = res, v
 		}
 	}
-	head = nagiosText(plainSummary(r))
-	if worst.Verdict != check.Up {
-		head += ", " + short(nagiosText(worst.ID), 100) + " " + worst.Verdict.String() + " (" + nagiosText(reason(worst.Reason)) + ")"
+	if verdict != check.Up {
+		head += ", " + short(nagiosText(worst.ID), 100) + " " + worst.Verdict.String() + " (" + nagiosText(remarks(worst)) + ")"
 	}
-	switch worst.Verdict {
+	switch verdict {
 	case check.Up:
 		return "OK", head
 	case check.Degraded:

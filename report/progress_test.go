@@ -56,7 +56,7 @@ func TestProgressLine(t *testing.T) {
 			t.Errorf("drawn at once: %q", text)
 		}
 		pass(progressEvery)
-		want := "\r0/6  running 2, longest orders[eu.example.com]\x1b[K"
+		want := "\r0/10  running 2, longest orders[eu.example.com]\x1b[K"
 		if diff := cmp.Diff(want, b.shown()); diff != "" {
 			t.Errorf("after a tenth of a second (-want +got):\n%s", diff)
 		}
@@ -64,7 +64,7 @@ func TestProgressLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(progressEvery)
-		if diff := cmp.Diff("\r1/6  1 down  running web\x1b[K", b.shown()); diff != "" {
+		if diff := cmp.Diff("\r1/10  1 down  running web\x1b[K", b.shown()); diff != "" {
 			t.Errorf("after a result (-want +got):\n%s", diff)
 		}
 		if err := l.Put(results[1]); err != nil {

@@ -61,8 +61,11 @@ func writePrometheus(b *bytes.Buffer, r run) {
 		m.verdict(labels, res)
 		m.phases(labels, res)
 		m.facts(labels, res, docs)
-		if res.Kind == "http" {
+		switch res.Kind {
+		case "http":
 			m.http(labels, res)
+		case "dns":
+			m.dns(labels, res)
 		}
 		m.connection(labels, res)
 	}
@@ -156,11 +159,38 @@ func (m *metrics) connection(labels string, r check.Result) {
 	if v, ok := r.Facts["tls.version"].(string); ok {
 		m.add("probe_tls_version_info", "Contains the TLS version used", labels+promLabel("version", "TLS "+v), 1)
 	}
-	if d, ok := r.Facts["cert.chain_expires_in"].(time.Duration); ok && !r.Started.IsZero() {
-		m.add("probe_ssl_last_chain_expiry_timestamp_seconds", "Returns last SSL chain expiry in unixtime", labels, float64(r.Started.Add(d).Unix()))
-	}
+	m.expiry(labels, r)
 	if v, ok := number(r.Facts["ttl"]); ok && r.Kind == "icmp" {
 		m.add("probe_icmp_reply_hop_limit", "Replied packet hop limit (TTL for ipv4)", labels, v)
+	}
+}
+
+// expiry writes when certificates end, as blackbox_exporter does: the chain that
+// lasts longest, and the first of all. A chain that was not verified has no end.
+func (m *metrics) expiry(labels string, r check.Result) {
+	leaf, ok := r.Facts["cert.not_after"].(time.Time)
+	if !ok {
+		return
+	}
+	earliest := float64(leaf.Unix())
+	if d, ok := r.Facts["cert.chain_expires_in"].(time.Duration); ok && !r.Started.IsZero() {
+		last := float64(r.Started.Add(d).Round(time.Second).Unix())
+		m.add("probe_ssl_last_chain_expiry_timestamp_seconds", "Returns last SSL chain expiry in unixtime", labels, last)
+		earliest = min(earliest, last)
+	}
+	m.add("probe_ssl_earliest_cert_expiry", "Returns earliest SSL cert expiry in unixtime", labels, earliest)
+}
+
+// dns writes blackbox_exporter's metrics of a DNS probe.
+func (m *metrics) dns(labels string, r check.Result) {
+	if r.Verdict == check.Unknown {
+		return
+	}
+	_, answered := r.Facts["rcode"]
+	m.add("probe_dns_query_succeeded", "Displays whether or not the query was executed successfully", labels, truth(answered))
+	if n, ok := number(r.Facts["answer_count"]); ok {
+		cnames, _ := r.Facts["cnames"].([]string)
+		m.add("probe_dns_answer_rrs", "Returns number of entries in the answer resource record list", labels, n+float64(len(cnames)))
 	}
 }
 

@@ -30,6 +30,15 @@ type Options struct {
 	// Comparison returns what the run was compared with, or nil. Called at
 	// Close; nil means that there is none.
 	Comparison func() *compare.Report
+	// Flaky is what a flaky result counts as for the gate: up, degraded or down.
+	// Up when unknown.
+	Flaky check.Verdict
+	// Repository turns the name of a file into the one that it has in the
+	// repository, for those who annotate it there; nil leaves it.
+	Repository func(file string) string
+	// Limit is the most bytes that a Markdown report takes; 0 is a step's summary
+	// of GitHub Actions as a whole.
+	Limit int
 }
 
 // Format is one way to write the results of a run.
@@ -56,6 +65,7 @@ func Formats() []Format {
 		{"nagios", "the output of a Nagios plugin: status line and performance data", atClose("nagios", writeNagios)},
 		{"prometheus", "metrics for node_exporter's textfile collector", atClose("prometheus", writePrometheus)},
 		{"markdown", "Markdown for a step's summary or a comment", atClose("markdown", writeMarkdown)},
+		{"html", "one self-contained page for a browser, with waterfalls and distributions", atClose("html", writeHTML)},
 	}
 }
 
@@ -76,11 +86,36 @@ func (o Options) withDefaults() Options {
 	if o.ExitCode == nil {
 		o.ExitCode = func(check.Summary) int { return 0 }
 	}
+	if o.Flaky == check.Unknown {
+		o.Flaky = check.Up
+	}
+	if o.Repository == nil {
+		o.Repository = func(file string) string { return file }
+	}
+	if o.Limit == 0 {
+		o.Limit = SummaryLimit
+	}
 	return o
 }
 
 // elapsed returns the time since the run began, never negative.
 func (o Options) elapsed() time.Duration { return max(0, o.Now().Sub(o.Started)) }
+
+// counts returns the verdict that the gate takes a result for: a flaky one may
+// count as worse than it is.
+func (o Options) counts(r check.Result) check.Verdict {
+	if r.Flaky && o.Flaky.Worse(r.Verdict) {
+		return o.Flaky
+	}
+	return r.Verdict
+}
+
+// fails reports whether the gate takes a result for a failure, were its check
+// not optional.
+func (o Options) fails(r check.Result) bool {
+	v := o.counts(r)
+	return v == check.Down || v == check.Unknown
+}
 
 // wrap says which report could not be written; nil stays nil.
 func wrap(format string, err error) error {

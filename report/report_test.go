@@ -29,6 +29,7 @@ func options(results []check.Result) Options {
 		Started:  began,
 		Now:      func() time.Time { return began.Add(1200 * time.Millisecond) },
 		ExitCode: func(s check.Summary) int { return min(1, s.Down) },
+		Flaky:    check.Degraded,
 	}
 	for _, r := range results {
 		o.Checks = append(o.Checks, &check.Check{ID: r.ID, Name: r.Name, Kind: r.Kind, FactList: []check.Fact{{Name: "status", Doc: "status code of the final response"}}})
@@ -47,13 +48,13 @@ func sample() []check.Result {
 			{Expect: "latency < 800ms", Level: check.Expect, OK: true, Got: map[string]any{"latency": ms(31.2)}, File: "checks.yaml", Line: 10},
 		},
 		Latency: ms(31.2), Queued: ms(0.1), Attempts: 2,
-		Failed: []check.Reason{{Code: check.ConnectRefused, Message: "connection refused by 203.0.113.7:443"}},
+		Failed: []check.Attempt{{Reason: check.Reason{Code: check.ConnectRefused, Message: "connection refused by 203.0.113.7:443"}, Latency: ms(1.3)}},
 		Phases: check.Phases{{Name: "resolve", Duration: ms(2)}, {Name: "connect", Duration: ms(11)},
 			{Name: "tls", Duration: ms(14)}, {Name: "send", Duration: ms(0.05)}, {Name: "wait", Duration: ms(3)}, {Name: "transfer", Duration: ms(1)}},
 		Facts: check.Facts{
 			"status": 503, "ip": "203.0.113.7", "proto": "HTTP/2.0", "cert.expires_in": 41 * 24 * time.Hour, "cert.trusted": true,
 			"cert.names": []string{"eu.example.com", "us.example.com"}, "headers": map[string]string{"server": "nginx", "retry-after": "120"},
-			"cert.not_after": time.Date(2026, 4, 14, 0, 0, 0, 0, time.UTC),
+			"cert.not_after": time.Date(2026, 4, 14, 0, 0, 0, 0, time.UTC), "cert.chain_expires_in": 41 * 24 * time.Hour,
 		},
 		Tags: []string{"api"}, Labels: map[string]string{"team": "shop"}, File: "checks.yaml", Line: 6,
 		Reproduce: "curl --resolve eu.example.com:443:203.0.113.7 -sv https://eu.example.com/health",
@@ -65,15 +66,28 @@ func sample() []check.Result {
 			Facts: check.Facts{"status": 200}, File: "checks.yaml", Line: 12,
 			Findings: []check.Finding{{Expect: "status in 200..299", OK: true, Got: map[string]any{"status": 200}}}},
 		{ID: "db", Name: "db", Kind: "tcp", Target: "db.example.com:5432", Verdict: check.Up, Latency: ms(1.5), Attempts: 2, Flaky: true,
-			Failed: []check.Reason{{Code: check.ConnectTimeout, Message: "no answer from 192.0.2.9:5432 within 5s"}}, File: "checks.yaml", Line: 15},
+			Failed: []check.Attempt{{Reason: check.Reason{Code: check.ConnectTimeout, Message: "no answer from 192.0.2.9:5432 within 5s"}, Latency: 5 * time.Second}}, File: "checks.yaml", Line: 15},
 		{ID: "mx", Name: "mx", Kind: "dns", Target: "example.com MX @1.1.1.1", Verdict: check.Degraded, Latency: ms(340), Attempts: 1,
 			Reason: check.Reason{Code: "expect.latency", Message: "latency 340ms, want < 300ms"}, File: "checks.yaml", Line: 19,
+			Facts:     check.Facts{"rcode": "NOERROR", "answer_count": 2, "answers": []string{"10 mx1.example.com.", "20 mx2.example.com."}},
 			Findings:  []check.Finding{{Expect: "latency < 300ms", Level: check.Prefer, Got: map[string]any{"latency": ms(340)}, File: "checks.yaml", Line: 21}},
 			Reproduce: "dig @1.1.1.1 example.com MX"},
 		{ID: "gateway", Name: "gateway", Kind: "icmp", Target: "192.0.2.1", Verdict: check.Unknown, Attempts: 1, File: "more/net.yaml", Line: 3,
 			Reason: check.Reason{Code: check.LocalPermission, Message: "no permission to open an ICMP socket"}},
 		{ID: "blog", Name: "blog", Kind: "http", Target: "https://blog.example.com/", Verdict: check.Down, Optional: true, Latency: 5 * time.Second, Attempts: 1,
 			Reason: check.Reason{Code: check.ConnectTimeout, Message: "no answer from 198.51.100.4:443 within 5s"}, File: "checks.yaml", Line: 25},
+		{ID: "cache", Name: "cache", Kind: "tcp", Target: "cache.example.com:6379", Verdict: check.Degraded, Latency: ms(410), Attempts: 3, Flaky: true,
+			Reason: check.Reason{Code: "expect.latency", Message: "latency 410ms, want < 100ms"}, File: "more/net.yaml", Line: 9, Labels: map[string]string{"team": "shop", "tier-1": "yes"},
+			Failed: []check.Attempt{{Reason: check.Reason{Code: check.ConnectReset, Message: "reset by 192.0.2.11:6379"}, Latency: ms(2)},
+				{Reason: check.Reason{Code: check.LocalFD, Message: "too many open files\nhint: raise it with ulimit -n"}}},
+			Findings: []check.Finding{{Expect: "latency < 100ms", Level: check.Prefer, Got: map[string]any{"latency": ms(410)}, File: "more/net.yaml", Line: 11}}},
+		{ID: "motd", Name: "motd", Kind: "tcp", Target: "motd.example.com:7", Verdict: check.Down, Latency: ms(3), Attempts: 1, File: "more/net.yaml", Line: 14,
+			Reason:   check.Reason{Code: "expect.banner", Message: "banner \"one\ntwo | 100% ]]>\", want it to contain 'three'"},
+			Findings: []check.Finding{{Expect: "banner contains 'three'", Got: map[string]any{"banner": "one\ntwo | 100% ]]>"}, File: "more/net.yaml", Line: 16}}},
+		{ID: "odd", Name: "odd", Kind: "dns", Target: "odd.example.com A", Verdict: check.Unknown, Attempts: 1, File: "more/net.yaml", Line: 20,
+			Reason: check.Reason{Code: check.LocalPanic, Message: "sonde has a defect, please report it: panic: index out of range"}},
+		{ID: "last", Name: "last", Kind: "http", Target: "https://example.com/" + strings.Repeat("long/", 60), Verdict: check.Unknown, File: "more/net.yaml", Line: 24,
+			Reason: check.Reason{Code: check.LocalShutdown, Message: "did not begin: interrupted"}},
 	}
 	for i := range results {
 		results[i].Started = began.Add(time.Duration(i) * 10 * time.Millisecond)
@@ -91,7 +105,7 @@ func hostile() []check.Result {
 	r := sample()[0]
 	r.ID, r.Name, r.Target, r.Kind = "id "+nasty, "name "+nasty, "target "+nasty, "http"
 	r.Reason.Message = nasty + strings.Repeat("é\x1b[31m", 1<<20/6)
-	r.Failed = []check.Reason{{Code: check.HTTPMalformed, Message: nasty + long}}
+	r.Failed = []check.Attempt{{Reason: check.Reason{Code: check.HTTPMalformed, Message: nasty + long}}}
 	r.Findings = []check.Finding{
 		{Expect: nasty, Got: map[string]any{nasty: nasty + long, "nan": math.NaN()}, File: nasty, Line: 3},
 		{Expect: nasty, OK: true, Got: map[string]any{nasty: nasty}},

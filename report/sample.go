@@ -48,7 +48,19 @@ func sampleLines(r check.Result, o Options, columns int) []string {
 	if s == nil {
 		return nil
 	}
-	text := fmt.Sprintf("sample: %d of %d passed", s.Passed(), len(s.Points))
+	lines := wrapText("sample: "+sampleWords(s), columns)
+	if times := sampleTimes(s); times != "" {
+		lines = append(lines, wrapText(times, columns)...)
+	}
+	if o.Verbose {
+		lines = append(lines, pointLines(s, columns)...)
+	}
+	return lines
+}
+
+// sampleWords tells how many passed, and why there are fewer than planned.
+func sampleWords(s *check.Sample) string {
+	text := fmt.Sprintf("%d of %d passed", s.Passed(), len(s.Points))
 	if n := s.Unknown(); n > 0 {
 		text += fmt.Sprintf(", %d could not be made", n)
 	}
@@ -58,14 +70,7 @@ func sampleLines(r check.Result, o Options, columns int) []string {
 	case len(s.Points) < s.Planned:
 		text += fmt.Sprintf(", cut short (%d planned)", s.Planned)
 	}
-	lines := wrapText(text, columns)
-	if times := sampleTimes(s); times != "" {
-		lines = append(lines, wrapText(times, columns)...)
-	}
-	if o.Verbose {
-		lines = append(lines, pointLines(s, columns)...)
-	}
-	return lines
+	return text
 }
 
 // sampleTimes lists the facts over the latencies, in the order of their

@@ -75,6 +75,30 @@ func reason(r check.Reason) string {
 	return string(r.Code) + ": " + sentence
 }
 
+// unbegun reports whether the run ended before the check was measured at all.
+func unbegun(r check.Result) bool {
+	return r.Attempts == 0 && r.Reason.Code == check.LocalShutdown
+}
+
+// attempts returns a line for each attempt before the reported one: which it
+// was, how long it took and why it failed. It is clean.
+func attempts(r check.Result) []string {
+	lines := make([]string, 0, len(r.Failed))
+	for i, a := range r.Failed {
+		lines = append(lines, fmt.Sprintf("attempt %d of %d: %s", i+1, r.Attempts, attempt(a)))
+	}
+	return lines
+}
+
+// attempt words one that failed: "connect.timeout: no answer, after 5s".
+func attempt(a check.Attempt) string {
+	text := clean(reason(a.Reason))
+	if a.Latency > 0 {
+		text += ", after " + check.FormatDuration(a.Latency)
+	}
+	return text
+}
+
 // sentences separates what happened from the lines of advice below it. What
 // blames our own side may have several. Elsewhere there is one hint at most, at
 // the end: any other line's end may be the target's and stays an escape, as all
@@ -104,7 +128,7 @@ func remarks(r check.Result) string {
 	case !r.Reason.IsZero():
 		parts = append(parts, reason(r.Reason))
 	case r.Flaky && len(r.Failed) > 0:
-		parts = append(parts, "before: "+reason(r.Failed[len(r.Failed)-1]))
+		parts = append(parts, "before: "+reason(r.Failed[len(r.Failed)-1].Reason))
 	}
 	return strings.Join(parts, ", ")
 }

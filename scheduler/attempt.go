@@ -40,18 +40,18 @@ func (m *meter) run(ctx context.Context, c *check.Check, r *check.Result) {
 		m.sample(ctx, c, r)
 		return
 	}
-	var failed []check.Reason
+	var failed []check.Attempt
 	for n := 1; ; n++ {
 		m.attempt(ctx, c, r)
 		r.Attempts, r.Failed = n, failed
 		if r.Verdict == check.Up || r.Verdict == check.Degraded {
-			r.Flaky = slices.ContainsFunc(failed, func(f check.Reason) bool { return !f.Code.Local() })
+			r.Flaky = slices.ContainsFunc(failed, func(f check.Attempt) bool { return !f.Code.Local() })
 			return
 		}
 		if n >= c.Retry.Attempts || r.Reason.Code == check.LocalShutdown {
 			return
 		}
-		failed = append(failed, r.Reason)
+		failed = append(failed, check.Attempt{Reason: r.Reason, Latency: r.Latency})
 		if !pause(ctx, c.Retry.Delay(n)) {
 			r.Verdict, r.Failed = check.Unknown, failed
 			r.Reason = check.Reason{

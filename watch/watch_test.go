@@ -328,7 +328,7 @@ func TestLossAndSpans(t *testing.T) {
 func TestLines(t *testing.T) {
 	var out bytes.Buffer
 	flaky := at(40, "a", check.Up, 5*time.Millisecond)
-	flaky.Flaky, flaky.Attempts, flaky.Failed = true, 2, []check.Reason{{Code: check.ConnectReset, Message: "reset"}}
+	flaky.Flaky, flaky.Attempts, flaky.Failed = true, 2, []check.Attempt{{Reason: check.Reason{Code: check.ConnectReset, Message: "reset"}}}
 	left := at(50, "a", check.Unknown, 0)
 	left.Reason.Code = check.LocalShutdown
 	put(t, Lines(&out, Options{}),

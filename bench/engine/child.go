@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sonde-cli/sonde/config"
+	"github.com/sonde-cli/sonde/internal/memory"
 	"github.com/sonde-cli/sonde/probes"
 	"github.com/sonde-cli/sonde/scheduler"
 )
@@ -129,7 +130,7 @@ func child(ctx context.Context, args []string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := &Report{Checks: len(set.Checks), Load: time.Since(began), LoadRSS: memory("VmRSS")}
+	r := &Report{Checks: len(set.Checks), Load: time.Since(began), LoadRSS: resident("VmRSS")}
 	if r.LoadCPU, err = cpuOf("self"); err != nil {
 		return err
 	}
@@ -141,6 +142,7 @@ func child(ctx context.Context, args []string, w io.Writer) error {
 	}
 	daemon.web.SetChecks(set.Checks)
 	loop.Replace(set.Checks)
+	memory.Relax()
 	ended := make(chan error, 1)
 	go func() { ended <- loop.Run(ctx) }()
 	if err := pause(ctx, o.warmup); err != nil {
@@ -199,12 +201,12 @@ func (r *Report) watch(ctx context.Context, o *childOptions, loop *scheduler.Loo
 	machineEnd, err := busy()
 	r.CPU, r.Busy = last.CPU-cpu, machineEnd-machine
 	r.Missed, r.Stalls, r.Waits = end.Missed-stats.Missed, end.Stalls-stats.Stalls, end.OutboxWaits-stats.OutboxWaits
-	r.Waiting, r.Width, r.PeakRSS = end.Waiting, end.Width, memory("VmHWM")
+	r.Waiting, r.Width, r.PeakRSS = end.Waiting, end.Width, resident("VmHWM")
 	return err
 }
 
 func sample(began time.Time) Sample {
-	s := Sample{At: time.Since(began), RSS: memory("VmRSS"), Goroutines: runtime.NumGoroutine()}
+	s := Sample{At: time.Since(began), RSS: resident("VmRSS"), Goroutines: runtime.NumGoroutine()}
 	s.CPU, _ = cpuOf("self") // it was readable when the window began
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -58,8 +58,8 @@ func busy() (time.Duration, error) {
 	return time.Duration(sum) * tick, nil
 }
 
-// memory returns a line of /proc/self/status, such as VmRSS, in bytes.
-func memory(key string) int64 {
+// resident returns a line of /proc/self/status, such as VmRSS, in bytes.
+func resident(key string) int64 {
 	n, _ := strconv.ParseInt(strings.TrimSuffix(field("/proc/self/status", key), " kB"), 10, 64)
 	return n << 10
 }
