@@ -24,7 +24,7 @@ type listed struct {
 // is not named here may not exist.
 var ours = map[string][]string{
 	"":                    {"cmd"},
-	"cmd":                 {"check", "compare", "config", "internal/memory", "internal/nearest", "internal/playground", "probes", "report", "scheduler", "watch", "web"},
+	"cmd":                 {"check", "compare", "config", "internal/memory", "internal/nearest", "internal/playground", "plan", "probes", "report", "scheduler", "watch", "web"},
 	"check":               {},
 	"config":              {"check", "expect", "internal/nearest"},
 	"expect":              {"check", "internal/nearest"},
@@ -32,6 +32,7 @@ var ours = map[string][]string{
 	"scheduler":           {"check"},
 	"compare":             {"check"},
 	"report":              {"check", "compare"},
+	"plan":                {"check", "scheduler"},
 	"web":                 {"check", "report", "scheduler"},
 	"watch":               {"check", "report"},
 	"internal/memory":     {},

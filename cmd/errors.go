@@ -131,7 +131,8 @@ func hintOf(err error) string {
 // wantsJSON reports whether standard output is to be JSON, so that what goes
 // to standard error is, too.
 func (a *App) wantsJSON() bool {
-	return slices.ContainsFunc(a.given("--report"), func(value string) bool {
+	asked := append(a.given("--report"), a.given("--format")...)
+	return slices.ContainsFunc(asked, func(value string) bool {
 		format := strings.TrimSuffix(value, "=-")
 		return format == "json" || format == "ndjson"
 	})

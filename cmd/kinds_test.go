@@ -11,7 +11,7 @@ import (
 	"github.com/sonde-cli/sonde/probes"
 )
 
-var update = flag.Bool("update", false, "write docs/kinds.md instead of comparing it")
+var update = flag.Bool("update", false, "write docs/kinds.md and golden files instead of comparing them")
 
 // TestKindsDoc holds the page to the source: go test ./cmd -run KindsDoc -update
 func TestKindsDoc(t *testing.T) {

@@ -14,6 +14,7 @@ const rootLong = `sonde checks whether things are up, how fast they are, and why
   sonde run checks.yaml                           all checks of a file, once
   sonde run checks.yaml --report json             the same for a machine
   sonde compare old.yaml new.yaml                 what became slower
+  sonde plan checks.yaml                          what they would ask of this machine
   sonde watch checks.yaml                         and again and again, live
   sonde serve checks.yaml                         all of them again and again, with metrics
   sonde demo                                      see all of it without the network
@@ -26,7 +27,7 @@ deadline ran out, 130 interrupted.`
 // one file and one line here.
 func commands() []func(*App) *cobra.Command {
 	return []func(*App) *cobra.Command{
-		newCheck, newRun, newCompare, newWatch, newServe, newValidate, newKinds, newSchema, newDemo, newPlayground, newVersion,
+		newCheck, newRun, newCompare, newWatch, newServe, newValidate, newPlan, newKinds, newSchema, newDemo, newPlayground, newVersion,
 	}
 }
 

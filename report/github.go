@@ -63,20 +63,40 @@ func annotation(o Options, level string, r check.Result) string {
 			break
 		}
 	}
-	var props []string
 	if file != "" {
-		props = append(props, "file="+githubProperty(clean(o.Repository(file))))
-		if line > 0 {
-			props = append(props, fmt.Sprintf("line=%d", line))
-		}
+		file = o.Repository(file)
 	}
 	title := clean(r.ID) + " is " + r.Verdict.String()
 	if r.Flaky {
 		title += ", flaky"
 	}
-	props = append(props, "title="+githubProperty(title))
 	lines := append([]string{clean(r.Target)}, detail(r, 0, palette{})...)
-	return "::" + level + " " + strings.Join(props, ",") + "::" + githubEscape(strings.Join(lines, "\n")) + "\n"
+	return GitHubCommand{level, file, line, 0, title, strings.Join(lines, "\n")}.String()
+}
+
+// GitHubCommand is a workflow command that annotates a line of a file:
+// https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands.
+type GitHubCommand struct {
+	Level          string // error, warning or notice
+	File           string // empty for none
+	Line, Column   int    // from 1; 0 for the whole file or line
+	Title, Message string // the message may have several lines
+}
+
+// String returns the command as a line of output, whatever its texts hold.
+func (c GitHubCommand) String() string {
+	var props []string
+	if c.File != "" {
+		props = append(props, "file="+githubProperty(clean(c.File)))
+		if c.Line > 0 {
+			props = append(props, fmt.Sprintf("line=%d", c.Line))
+		}
+		if c.Line > 0 && c.Column > 0 {
+			props = append(props, fmt.Sprintf("col=%d", c.Column))
+		}
+	}
+	props = append(props, "title="+githubProperty(c.Title))
+	return "::" + c.Level + " " + strings.Join(props, ",") + "::" + githubEscape(c.Message) + "\n"
 }
 
 // githubData lists results in one message.

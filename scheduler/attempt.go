@@ -77,7 +77,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // attempt makes one attempt. It reports whether a failure stopped the probe.
 func (m *meter) attempt(ctx context.Context, c *check.Check, r *check.Result) bool {
-	timeout := timeoutOf(c)
+	timeout := Timeout(c)
 	mark := m.watch.begin()
 	defer m.watch.end()
 	started := time.Now()
@@ -87,14 +87,6 @@ func (m *meter) attempt(ctx context.Context, c *check.Check, r *check.Result) bo
 		m.excuse(c, r, timeout, time.Since(started), mark)
 	}
 	return failed
-}
-
-// timeoutOf is the time of one attempt.
-func timeoutOf(c *check.Check) time.Duration {
-	if c.Timeout <= 0 {
-		return DefaultTimeout
-	}
-	return c.Timeout
 }
 
 // observe lets the probe look and judges what it saw. A panic of either is a

@@ -1,8 +1,6 @@
 package scheduler
 
 import (
-	"hash/fnv"
-	"math/bits"
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
@@ -43,49 +41,21 @@ const (
 )
 
 func newEntry(c *check.Check) *entry {
-	h := fnv.New64a()
-	h.Write([]byte(c.ID))
-	return &entry{check: c, hash: mix(h.Sum64())}
-}
-
-// mix spreads a hash over all its bits (the finaliser of MurmurHash3), because
-// those of ids that differ in their last letter are close to each other.
-func mix(h uint64) uint64 {
-	h ^= h >> 33
-	h *= 0xff51afd7ed558ccd
-	h ^= h >> 33
-	h *= 0xc4ceb9fe1a85ec53
-	return h ^ h>>33
+	return &entry{check: c, hash: hashOf(c.ID)}
 }
 
 // period returns the interval that applies now, in nanoseconds.
-func (e *entry) period() int64 {
-	i := e.check.Interval
-	if e.unwell && e.check.IntervalFailing > 0 {
-		i = e.check.IntervalFailing
-	}
-	if i <= 0 {
-		i = DefaultInterval
-	}
-	return int64(i)
-}
-
-// phase is the entry's part of the interval: the same after a restart and on
-// every node, and spread evenly over the checks.
-func (e *entry) phase(interval int64) int64 {
-	hi, _ := bits.Mul64(e.hash, uint64(interval))
-	return int64(hi)
-}
+func (e *entry) period() int64 { return int64(Period(e.check, e.unwell)) }
 
 // slot returns the first slot after a time: anchor + n*interval, where the
 // anchor is the Unix epoch plus the phase.
 func (e *entry) slot(after, interval int64) int64 {
-	phase := e.phase(interval)
-	n := (after - phase) / interval
-	if after < phase {
+	first := phase(e.hash, interval)
+	n := (after - first) / interval
+	if after < first {
 		n = -1
 	}
-	return phase + (n+1)*interval
+	return first + (n+1)*interval
 }
 
 // behind returns how many slots passed since the entry's own.

@@ -87,7 +87,7 @@ func (m *meter) conclude(ctx context.Context, c *check.Check, s *sampling, began
 	}
 	*r = c.SampleResult(s.shown(j.Reason.Code, r), &s.sample, j, phases)
 	if r.Verdict == check.Down && strings.HasPrefix(string(r.Reason.Code), "expect.latency.") {
-		m.excuse(c, r, timeoutOf(c), 0, began)
+		m.excuse(c, r, Timeout(c), 0, began)
 	}
 }
 

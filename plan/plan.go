@@ -1,0 +1,364 @@
+// Package plan tells what checks will ask of this machine and of their targets,
+// before anything is measured: how many probes a second, on average and at the
+// peak, how many at once, and what that takes.
+//
+// Three cases are looked at. Steady: every check is up at its first attempt.
+// Failing: every check is down at once, each attempt fails at once, so that
+// there are the most probes. Hanging: every attempt takes its timeout, so that
+// the most are under way.
+package plan
+
+import (
+	"cmp"
+	"container/heap"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/scheduler"
+)
+
+// TimeWait is how long Linux keeps the port of a connection that was closed
+// (TCP_TIMEWAIT_LEN in include/net/tcp.h).
+const TimeWait = 60 * time.Second
+
+// Options are what a plan is made from.
+type Options struct {
+	Checks      []*check.Check
+	Limits      scheduler.Limits // of a loop; InFlight is set
+	Concurrency int              // of one run
+	Machine     Machine
+	Caps        Caps
+	// Endpoint returns where a check goes. Limits apply per host, ports are
+	// needed for each of its ports.
+	Endpoint func(*check.Check) (host, port string)
+}
+
+// Machine is what a process has.
+type Machine struct {
+	Descriptors int // that it may have open; 0 for no limit
+	Ports       int // local ports for connections to one address and port
+	PerProbe    int // descriptors of a probe under way
+	Spare       int // descriptors of one run for other uses
+	SpareLoop   int // descriptors of a loop for other uses
+}
+
+// Plan is what was found.
+type Plan struct {
+	Checks       []Check
+	Kinds        []Kind        // by name
+	Destinations []Destination // those with the most probes first
+	Loop         Loop
+	Run          Run
+	Limits       scheduler.Limits
+	Machine      Machine
+	Warnings     []Warning
+	Exceeded     []Excess
+}
+
+// Check is one of the checks.
+type Check struct {
+	*check.Check
+	Interval, IntervalFailing, Timeout time.Duration // that apply; the second is Interval when it has none
+	Longest                            time.Duration // of one run, when all attempts time out
+
+	host, port string
+	ports      int // local ports that a probe leaves in TIME_WAIT
+}
+
+// Attempts returns how many attempts a run makes at most.
+func (c *Check) Attempts() int { return max(c.Retry.Attempts, 1) }
+
+// Kind counts the checks of one kind.
+type Kind struct {
+	Name      string
+	Checks    int
+	PerSecond float64 // probes, steady
+}
+
+// Rate is how many probes begin in a second.
+type Rate struct {
+	Average float64
+	Peak    int  // in any one second
+	Exact   bool // else the peak is the most that it can be
+}
+
+// Destination is a host to which checks go.
+type Destination struct {
+	Host            string
+	Checks          int
+	Steady, Failing Rate
+	// Ports is how many local ports are in TIME_WAIT on average, of connections
+	// to that one of its ports that has the most.
+	Ports int
+}
+
+// Peak returns the larger one of both peaks.
+func (d *Destination) Peak() int { return max(d.Steady.Peak, d.Failing.Peak) }
+
+// Loop is what `sonde serve` and `sonde watch` do.
+type Loop struct {
+	Steady, Failing Rate
+	Scheduled       int  // checks with windows, which are taken to be open
+	InFlight        int  // probes under way at the peak when all hang
+	InFlightExact   bool // else it is the most that it can be
+	Descriptors     int  // that takes, within the limits
+	Ports           int  // the most of a destination
+}
+
+// Run is what `sonde run` does.
+type Run struct {
+	Concurrency int
+	Probes      int           // at most, with all retries
+	Longest     time.Duration // when all attempts time out
+	Descriptors int
+}
+
+// New makes a plan.
+func New(o Options) *Plan {
+	p := &Plan{Limits: o.Limits, Machine: o.Machine, Checks: make([]Check, len(o.Checks))}
+	for i, c := range o.Checks {
+		p.Checks[i] = newCheck(c)
+		p.Checks[i].host, p.Checks[i].port = o.Endpoint(c)
+	}
+	p.Kinds = kinds(p.Checks)
+	p.Loop = p.loop()
+	p.Destinations = destinations(p.Checks)
+	for _, d := range p.Destinations {
+		p.Loop.Ports = max(p.Loop.Ports, d.Ports)
+	}
+	p.Run = p.run(o.Concurrency)
+	p.warn()
+	p.judge(o.Caps)
+	return p
+}
+
+func newCheck(c *check.Check) Check {
+	out := Check{
+		Check: c, Interval: scheduler.Period(c, false), IntervalFailing: scheduler.Period(c, true), Timeout: scheduler.Timeout(c),
+		ports: c.Footprint().Ports,
+	}
+	out.Longest = sum(out.pauses(), times(out.Attempts(), out.Timeout))
+	return out
+}
+
+// mostAttempts is how many attempts of a run are looked at one by one.
+const mostAttempts = 1000
+
+// pauses returns the total of the waits between all attempts.
+func (c *Check) pauses() time.Duration {
+	var total, wait time.Duration
+	retries := c.Attempts() - 1
+	for n := 1; n <= min(retries, mostAttempts); n++ {
+		wait = c.Retry.Delay(n)
+		total = sum(total, wait)
+	}
+	return sum(total, times(retries-mostAttempts, wait))
+}
+
+// sum adds durations up to the longest there is.
+func sum(a, b time.Duration) time.Duration {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// times multiplies up to the longest duration that there is; nothing for n below 1.
+func times(n int, d time.Duration) time.Duration {
+	switch {
+	case n <= 0 || d <= 0:
+		return 0
+	case d > math.MaxInt64/time.Duration(n):
+		return math.MaxInt64
+	}
+	return time.Duration(n) * d
+}
+
+// every returns the time between two runs that take so long each: a check never
+// runs twice at once, and what it misses is not made up for.
+func every(interval, took time.Duration) time.Duration {
+	n := took/interval + 1
+	if n > math.MaxInt64/interval {
+		return math.MaxInt64
+	}
+	return n * interval
+}
+
+// perSecond returns how many probes begin, on average.
+func (c *Check) perSecond(failing bool) float64 {
+	if !failing {
+		return 1 / c.Interval.Seconds()
+	}
+	return float64(c.Attempts()) / every(c.IntervalFailing, c.pauses()).Seconds()
+}
+
+// begins appends the seconds that follow the begin of each probe.
+func (c *Check) begins(trains []train, failing bool) []train {
+	if !failing {
+		return append(trains, newTrain(scheduler.Phase(c.ID, c.Interval), c.Interval, time.Second, 1))
+	}
+	return c.attempts(trains, 0, time.Second)
+}
+
+// hangs appends the times of attempts that take their timeout.
+func (c *Check) hangs(trains []train) []train { return c.attempts(trains, c.Timeout, c.Timeout) }
+
+// attempts appends a train for each attempt: it takes so long and counts for so
+// long.
+func (c *Check) attempts(trains []train, takes, counts time.Duration) []train {
+	at := scheduler.Phase(c.ID, c.IntervalFailing)
+	total := sum(c.pauses(), times(c.Attempts(), takes))
+	period := every(c.IntervalFailing, total)
+	for n := 1; n <= min(c.Attempts(), mostAttempts); n++ {
+		trains = append(trains, newTrain(at, period, counts, 1))
+		at = sum(at, sum(takes, c.Retry.Delay(n)))
+	}
+	switch rest := c.Attempts() - mostAttempts; {
+	case rest > 0 && takes > 0: // one after the other
+		trains = append(trains, newTrain(at, period, min(times(rest, counts), period), 1))
+	case rest > 0:
+		trains = append(trains, newTrain(at, period, counts, rest))
+	}
+	return trains
+}
+
+// pointers returns a list that can be put in another order.
+func pointers(checks []Check) []*Check {
+	all := make([]*Check, len(checks))
+	for i := range checks {
+		all[i] = &checks[i]
+	}
+	return all
+}
+
+func rate(checks []*Check, failing bool) Rate {
+	var r Rate
+	trains := make([]train, 0, len(checks))
+	for _, c := range checks {
+		r.Average += c.perSecond(failing)
+		trains = c.begins(trains, failing)
+	}
+	r.Peak, r.Exact = peak(trains)
+	return r
+}
+
+func kinds(checks []Check) []Kind {
+	byName := make(map[string]*Kind)
+	var all []*Kind
+	for i := range checks {
+		c := &checks[i]
+		k := byName[c.Check.Kind]
+		if k == nil {
+			k = &Kind{Name: c.Check.Kind}
+			byName[k.Name], all = k, append(all, k)
+		}
+		k.Checks++
+		k.PerSecond += c.perSecond(false)
+	}
+	slices.SortFunc(all, func(a, b *Kind) int { return cmp.Compare(a.Name, b.Name) })
+	out := make([]Kind, len(all))
+	for i, k := range all {
+		out[i] = *k
+	}
+	return out
+}
+
+func (p *Plan) loop() Loop {
+	all := pointers(p.Checks)
+	l := Loop{Steady: rate(all, false), Failing: rate(all, true)}
+	var trains []train
+	kept := 0
+	for i := range p.Checks {
+		c := &p.Checks[i]
+		trains = c.hangs(trains)
+		kept += c.Footprint().Kept
+		if c.Schedule != nil {
+			l.Scheduled++
+		}
+	}
+	l.InFlight, l.InFlightExact = peak(trains)
+	l.InFlight = min(l.InFlight, len(all)) // a check never runs twice at once
+	l.Descriptors = min(l.InFlight, p.Limits.InFlight)*p.Machine.PerProbe + kept + p.Machine.SpareLoop
+	return l
+}
+
+// destinations sums up the checks by host.
+func destinations(checks []Check) []Destination {
+	sorted := pointers(checks)
+	slices.SortFunc(sorted, func(a, b *Check) int {
+		if d := strings.Compare(a.host, b.host); d != 0 {
+			return d
+		}
+		return strings.Compare(a.port, b.port)
+	})
+	var all []Destination
+	for len(sorted) > 0 {
+		n := 1
+		for n < len(sorted) && sorted[n].host == sorted[0].host {
+			n++
+		}
+		own := sorted[:n]
+		all = append(all, Destination{
+			Host: own[0].host, Checks: n, Steady: rate(own, false), Failing: rate(own, true), Ports: waiting(own),
+		})
+		sorted = sorted[n:]
+	}
+	slices.SortStableFunc(all, func(a, b Destination) int {
+		return cmp.Or(cmp.Compare(b.Steady.Average, a.Steady.Average), cmp.Compare(b.Failing.Average, a.Failing.Average))
+	})
+	return all
+}
+
+// waiting returns how many local ports are in TIME_WAIT for one port of the host,
+// the most of all; the checks are sorted by port.
+func waiting(checks []*Check) int {
+	var most, now float64
+	for i, c := range checks {
+		if i > 0 && c.port != checks[i-1].port {
+			now = 0
+		}
+		now += float64(c.ports) * max(c.perSecond(false), c.perSecond(true))
+		most = max(most, now)
+	}
+	return int(math.Ceil(most * TimeWait.Seconds()))
+}
+
+func (p *Plan) run(concurrency int) Run {
+	r := Run{Concurrency: concurrency}
+	var places ends
+	for i := range p.Checks {
+		c := &p.Checks[i]
+		r.Probes += c.Attempts()
+		end := c.Longest
+		if len(places) < concurrency {
+			heap.Push(&places, end)
+		} else { // it takes the place that is free first
+			end = sum(places[0], end)
+			places[0] = end
+			heap.Fix(&places, 0)
+		}
+		r.Longest = max(r.Longest, end)
+	}
+	r.Descriptors = min(concurrency, len(p.Checks))*p.Machine.PerProbe + p.Machine.Spare
+	return r
+}
+
+// ends are when places become free, a heap.
+type ends []time.Duration
+
+func (e ends) Len() int           { return len(e) }
+func (e ends) Less(i, j int) bool { return e[i] < e[j] }
+func (e ends) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
+
+// Push adds x to the end.
+func (e *ends) Push(x any) { *e = append(*e, x.(time.Duration)) }
+
+// Pop removes the last one.
+func (e *ends) Pop() any {
+	last := (*e)[len(*e)-1]
+	*e = (*e)[:len(*e)-1]
+	return last
+}
