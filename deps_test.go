@@ -24,15 +24,16 @@ type listed struct {
 // is not named here may not exist.
 var ours = map[string][]string{
 	"":                    {"cmd"},
-	"cmd":                 {"check", "config", "importer", "internal/memory", "internal/nearest", "internal/playground", "plan", "probes", "report", "scheduler", "watch", "web"},
+	"cmd":                 {"check", "compare", "config", "importer", "internal/memory", "internal/nearest", "internal/playground", "plan", "probes", "report", "scheduler", "watch", "web"},
 	"check":               {},
 	"config":              {"check", "expect", "internal/nearest"},
 	"expect":              {"check", "internal/nearest"},
 	"importer":            {"check", "config"},
 	"probes":              {"check"},
 	"scheduler":           {"check"},
+	"compare":             {"check"},
+	"report":              {"check", "compare"},
 	"plan":                {"check", "scheduler"},
-	"report":              {"check"},
 	"web":                 {"check", "report", "scheduler"},
 	"watch":               {"check", "report"},
 	"internal/memory":     {},
@@ -60,6 +61,7 @@ var only = map[string][]string{
 	"github.com/prometheus/exporter-toolkit":   {"cmd"},
 	"github.com/coreos/go-systemd":             {"cmd"},
 	"github.com/fsnotify/fsnotify":             {"cmd"},
+	"github.com/aclements/go-moremath":         {"compare"},
 }
 
 func TestArrows(t *testing.T) {

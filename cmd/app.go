@@ -35,6 +35,8 @@ type App struct {
 	// that, it runs it and returns its exit code.
 	Become func(path string, argv []string) (code int, err error)
 	Now    func() time.Time
+	// Hostname names the machine; nil: it has no name.
+	Hostname func() (string, error)
 
 	Kinds   []check.Kind
 	Build   Build

@@ -18,20 +18,20 @@ func fixed(values ...string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
 }
 
-func formatNames() []string {
+func formatNames(formats []report.Format) []string {
 	var names []string
-	for _, f := range report.Formats() {
+	for _, f := range formats {
 		names = append(names, f.Name)
 	}
 	return names
 }
 
-func reportCompletions(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func reportCompletions(formats []report.Format) cobra.CompletionFunc {
 	var all []cobra.Completion
-	for _, f := range report.Formats() {
+	for _, f := range formats {
 		all = append(all, cobra.CompletionWithDesc(f.Name, f.Doc))
 	}
-	return all, cobra.ShellCompDirectiveNoFileComp
+	return cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp)
 }
 
 // yamlFiles offers files of checks and folders.

@@ -82,6 +82,29 @@ func (n *samplesFlag) String() string {
 // Type names the value in help.
 func (n *samplesFlag) Type() string { return "N" }
 
+// share is a flag such as 10% or 0.1, from 0 to 1.
+type share float64
+
+// Set reads the share.
+func (s *share) Set(text string) error {
+	number, hundredth := strings.CutSuffix(text, "%")
+	v, err := strconv.ParseFloat(number, 64)
+	if hundredth {
+		v /= 100
+	}
+	if err != nil || !(v >= 0 && v <= 1) {
+		return errors.New("want a share such as 10%, at most 100%")
+	}
+	*s = share(v)
+	return nil
+}
+
+// String returns the share in percent.
+func (s *share) String() string { return strconv.FormatFloat(100*float64(*s), 'g', 6, 64) + "%" }
+
+// Type names the value in help.
+func (s *share) Type() string { return "SHARE" }
+
 // choice is a flag with a closed list of values.
 type choice struct {
 	value string

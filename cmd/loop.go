@@ -31,17 +31,10 @@ type loopFlags struct {
 
 func (f *loopFlags) register(a *App, c *cobra.Command) {
 	flags := c.Flags()
-	f.only.arg, f.tags.arg, f.skipTags.arg = "GLOB", "TAG", "TAG"
-	flags.Var(&f.only, "only", "only checks whose id or name matches (* and ?); repeatable")
-	flags.Var(&f.tags, "tag", "only checks with the tag; repeatable")
-	flags.Var(&f.skipTags, "skip-tag", "no checks with the tag; repeatable")
+	f.registerSelection(a, c)
 	flags.Var(&f.inFlight, "in-flight", "how many runs may be under way at once; the file's limits.in_flight by default, else 1024")
 	flags.Var(&f.perHost, "per-host", "how many of them to one host; the file's limits.per_host by default, else any number")
 	flags.Var(&f.perHostRate, "per-host-rate", "how many runs a second may begin to one host; the file's limits.per_host_rate by default, else any number")
-	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
-	tags := a.labels(func(_ string, tags []string) []string { return tags })
-	complete(c, "tag", tags)
-	complete(c, "skip-tag", tags)
 }
 
 // loop makes a loop without checks, which are to be given to Replace. It has as

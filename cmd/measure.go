@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/compare"
 	"github.com/sonde-cli/sonde/report"
 	"github.com/sonde-cli/sonde/scheduler"
 )
@@ -29,17 +30,26 @@ type verdictFlags struct {
 func (f *verdictFlags) register(a *App, c *cobra.Command) {
 	f.failOn = verdictFlag(check.Unknown)
 	f.flaky = choice{value: "warn", of: []string{"pass", "warn", "fail"}}
-	f.color = choice{value: "auto", of: []string{"auto", "always", "never"}}
 	flags := c.Flags()
-	f.reports.arg = "FORMAT[=PATH]"
-	flags.Var(&f.reports, "report", strings.Join(formatNames(), ", ")+"; to standard output or a file; repeatable")
+	f.registerReports(c, report.Formats())
 	flags.Var(&f.failOn, "fail-on", "mildest verdict that fails: down, unknown or degraded")
 	flags.Var(&f.flaky, "flaky", "what it means that a check needed a second attempt")
-	flags.Var(&f.color, "color", "colours on standard output")
+	f.registerColor(c)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show all that is known of every check")
-	complete(c, "report", reportCompletions)
 	complete(c, "fail-on", fixed("down", "unknown", "degraded"))
 	complete(c, "flaky", fixed(f.flaky.of...))
+}
+
+// registerReports registers the flag of the reports, which are of the formats.
+func (f *verdictFlags) registerReports(c *cobra.Command, formats []report.Format) {
+	f.reports.arg = "FORMAT[=PATH]"
+	c.Flags().Var(&f.reports, "report", strings.Join(formatNames(formats), ", ")+"; to standard output or a file; repeatable")
+	complete(c, "report", reportCompletions(formats))
+}
+
+func (f *verdictFlags) registerColor(c *cobra.Command) {
+	f.color = choice{value: "auto", of: []string{"auto", "always", "never"}}
+	c.Flags().Var(&f.color, "color", "colours on standard output")
 	complete(c, "color", fixed(f.color.of...))
 }
 
@@ -75,9 +85,17 @@ type measurement struct {
 	deadline     time.Duration // of the whole run; 0 for none
 	progress     bool
 	tap          func(check.Result) // sees each result; may be nil
+	// Of a run that is compared, else nil: how it is measured, what is changed in
+	// its results, in file order, before they are reported, what the reports
+	// show beside them, and what the process exits with.
+	measure    func(context.Context) error
+	revise     func([]check.Result)
+	comparison *compare.Report
+	exit       func(cause error) int
 
 	stop    context.CancelCauseFunc // ends the run
 	outputs outputs
+	held    check.Sink           // keeps the results for revise; nil when nothing waits
 	live    *report.ProgressLine // nil when nothing is shown
 	summary check.Summary        // of the checks that count
 	cut     int                  // how many did not end by themselves
@@ -93,12 +111,13 @@ func (m *measurement) run(ctx context.Context) error {
 	m.app.measuring.Store(true)
 	options := m.options()
 	m.outputs.begin(m.app.Stdout, m.app.Stderr, options)
-	once := scheduler.Once{Concurrency: m.places()}
 	if m.progress {
 		m.watch(options)
-		once.OnStart = m.live.Start
 	}
-	err = m.bounded(ctx, func(ctx context.Context) error { return once.Run(ctx, m.checks, m) })
+	if m.measure == nil {
+		m.measure = m.once
+	}
+	err = m.bounded(ctx, m.measure)
 	if m.live != nil {
 		_ = m.live.Close() // progress that nobody sees is no failure
 	}
@@ -116,6 +135,37 @@ func (m *measurement) run(ctx context.Context) error {
 	}
 	return asError(code)
 }
+
+// once measures each check once.
+func (m *measurement) once(ctx context.Context) error {
+	once := scheduler.Once{Concurrency: m.places()}
+	if m.live != nil {
+		once.OnStart = m.live.Start
+	}
+	if m.revise == nil {
+		return once.Run(ctx, m.checks, m)
+	}
+	var all kept
+	m.held = report.InOrder(m.checks, &all)
+	err := errors.Join(once.Run(ctx, m.checks, m), m.held.Close())
+	m.revise(all)
+	for _, r := range all {
+		m.take(r)
+	}
+	return err
+}
+
+// kept is a sink that keeps the results.
+type kept []check.Result
+
+// Put keeps the result.
+func (k *kept) Put(r check.Result) error {
+	*k = append(*k, r)
+	return nil
+}
+
+// Close has nothing to do.
+func (k *kept) Close() error { return nil }
 
 // places returns how many checks are measured at once: as many as wanted, if the
 // process may have as many descriptors as that takes.
@@ -165,21 +215,36 @@ func (m *measurement) options() report.Options {
 	}
 	// The document's code is the process's: it counts what counts.
 	o.ExitCode = func(check.Summary) int { return m.code() }
+	o.Comparison = func() *compare.Report { return m.comparison }
 	return o
 }
 
-func (m *measurement) code() int { return m.flags.policy().code(m.summary, m.cause) }
+func (m *measurement) code() int {
+	if m.exit != nil {
+		return m.exit(m.cause)
+	}
+	return m.flags.policy().code(m.summary, m.cause)
+}
 
 // Put takes a result from the scheduler.
 func (m *measurement) Put(r check.Result) error {
+	if m.live != nil {
+		_ = m.live.Put(r)
+	}
+	if m.held != nil {
+		return m.held.Put(r)
+	}
+	m.take(r)
+	return nil
+}
+
+// take counts a result and reports it.
+func (m *measurement) take(r check.Result) {
 	if !r.Optional {
 		m.summary.Add(r)
 	}
 	if r.Reason.Code == check.LocalShutdown {
 		m.cut++
-	}
-	if m.live != nil {
-		_ = m.live.Put(r)
 	}
 	if m.tap != nil {
 		m.tap(r)
@@ -188,7 +253,6 @@ func (m *measurement) Put(r check.Result) error {
 	if m.outputs.unread() {
 		m.stop(errUnread)
 	}
-	return nil
 }
 
 // Close is part of a sink; the reports are completed by run.

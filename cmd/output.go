@@ -40,11 +40,16 @@ func (d destination) where() string {
 // not said to go to a file goes to standard output, which takes one document;
 // when no report claims it, the fallback does, if there is one.
 func parseReports(values []string, fallback report.Format) ([]destination, error) {
+	return parseReportsOf(report.Formats(), values, fallback)
+}
+
+// parseReportsOf is parseReports for a choice of formats.
+func parseReportsOf(formats []report.Format, values []string, fallback report.Format) ([]destination, error) {
 	var all []destination
 	seen := make(map[string]string)
 	for _, value := range values {
 		name, path, hasPath := strings.Cut(value, "=")
-		format, err := formatNamed(name)
+		format, err := formatNamed(formats, name)
 		if err != nil {
 			return nil, err
 		}
@@ -81,16 +86,16 @@ func tableFormat() report.Format { return report.Formats()[0] }
 
 // mustFormat returns a format that there is.
 func mustFormat(name string) report.Format {
-	f, err := formatNamed(name)
+	f, err := formatNamed(report.Formats(), name)
 	if err != nil {
 		panic(err) // a misspelling in this package
 	}
 	return f
 }
 
-func formatNamed(name string) (report.Format, error) {
+func formatNamed(formats []report.Format, name string) (report.Format, error) {
 	var names []string
-	for _, f := range report.Formats() {
+	for _, f := range formats {
 		if f.Name == name {
 			return f, nil
 		}

@@ -41,6 +41,7 @@ func Process(build Build, example []byte) App {
 		Hangups:     hangups,
 		Become:      become,
 		Now:         time.Now,
+		Hostname:    os.Hostname,
 		Kinds:       probes.Kinds(),
 		Build:       build.complete(),
 		Example:     example,

@@ -14,6 +14,7 @@ const rootLong = `sonde checks whether things are up, how fast they are, and why
   sonde run checks.yaml                           all checks of a file, once
   sonde run checks.yaml --report json             the same for a machine
   sonde wait db:5432 checks.yaml -- ./server      until all are up, then run that
+  sonde compare old.yaml new.yaml                 what became slower
   sonde plan checks.yaml                          what they would ask of this machine
   sonde watch checks.yaml                         and again and again, live
   sonde serve checks.yaml                         all of them again and again, with metrics
@@ -27,7 +28,7 @@ deadline ran out, 130 interrupted.`
 // one file and one line here.
 func commands() []func(*App) *cobra.Command {
 	return []func(*App) *cobra.Command{
-		newCheck, newRun, newWait, newWatch, newServe, newValidate, newPlan, newImport, newKinds, newSchema, newDemo, newPlayground, newVersion,
+		newCheck, newRun, newCompare, newWait, newWatch, newServe, newValidate, newPlan, newImport, newKinds, newSchema, newDemo, newPlayground, newVersion,
 	}
 }
 

@@ -27,6 +27,8 @@ const runExamples = `  sonde run checks.yaml
   sonde run checks.yaml --tag smoke --fail-on degraded --timeout 2m
   sonde run checks/ --only 'orders*' --verbose
   sonde run checks.yaml --report table --report json=sonde.json
+  sonde run checks.yaml --samples 40 --save-baseline before.json
+  sonde run checks.yaml --samples 40 --baseline before.json --fail-on degraded
   sonde run checks.yaml --report junit=junit.xml --flaky fail
   sonde run checks.yaml --report nagios --exit-style nagios
   sonde run - --report quiet < checks.yaml`
@@ -38,6 +40,7 @@ type runFlags struct {
 	concurrency count
 	explicit    bool // the user chose the concurrency
 	timeout     durationFlag
+	baseline    baselineFlags
 }
 
 func newRun(a *App) *cobra.Command {
@@ -55,20 +58,14 @@ func newRun(a *App) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
-	f.only.arg, f.tags.arg, f.skipTags.arg = "GLOB", "TAG", "TAG"
-	flags.Var(&f.only, "only", "only checks whose id or name matches (* and ?); repeatable")
-	flags.Var(&f.tags, "tag", "only checks with the tag; repeatable")
-	flags.Var(&f.skipTags, "skip-tag", "no checks with the tag; repeatable")
+	f.registerSelection(a, c)
 	flags.Var(&f.timeout, "timeout", "end the whole run after this time, with exit code 124")
 	f.concurrency = scheduler.DefaultConcurrency
 	flags.Var(&f.concurrency, "concurrency", "how many checks are measured at once")
 	flags.Var(&f.samples, "samples", "observe each check so often, and judge the sample; replaces samples.count of the file")
+	f.baseline.register(flags)
 	f.register(a, c)
 	f.registerExitStyle(c)
-	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
-	tags := a.labels(func(_ string, tags []string) []string { return tags })
-	complete(c, "tag", tags)
-	complete(c, "skip-tag", tags)
 	return c
 }
 
@@ -84,6 +81,10 @@ func (a *App) run(ctx context.Context, f *runFlags, files []string) error {
 	if err != nil {
 		return err
 	}
+	b, err := a.baselines(&f.baseline, set.Checks)
+	if err != nil {
+		return err
+	}
 	m := &measurement{
 		app: a, flags: &f.verdictFlags, checks: set.Checks, destinations: destinations,
 		concurrency: int(f.concurrency), deadline: time.Duration(f.timeout), progress: a.animate(),
@@ -91,7 +92,18 @@ func (a *App) run(ctx context.Context, f *runFlags, files []string) error {
 	if f.explicit {
 		m.asked = "--concurrency " + f.concurrency.String()
 	}
-	return m.run(ctx)
+	if b == nil {
+		return m.run(ctx)
+	}
+	b.attach(m)
+	err = m.run(ctx)
+	if lost := b.close(m.cause); lost != nil {
+		if err == nil {
+			err = status(a.unmeasured(ExitUsage))
+		}
+		a.fail(lost, a.exitCode(err))
+	}
+	return err
 }
 
 // load reads the files and keeps what is selected, which is never nothing.
@@ -101,7 +113,7 @@ func (a *App) load(ctx context.Context, s *selection, files []string) (*config.S
 		return nil, err
 	}
 	loader := a.loader()
-	loader.Filter, loader.Samples = s.filter(), int(s.samples)
+	loader.Filter, loader.Samples, loader.Needs = s.filter(), int(s.samples), s.needs
 	set, err := loader.Load(ctx, files...)
 	if err != nil {
 		return nil, err

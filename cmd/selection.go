@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/sonde-cli/sonde/config"
 )
 
@@ -12,13 +14,32 @@ import (
 type selection struct {
 	only, tags, skipTags list
 	samples              samplesFlag // 0 leaves it to the file
+	needs                []string    // facts that are wanted although no expectation names them
 
 	matched map[string]bool // which of the flags named a check
 }
 
+// registerSelection registers the flags that choose checks.
+func (s *selection) registerSelection(a *App, c *cobra.Command) {
+	s.only.arg, s.tags.arg, s.skipTags.arg = "GLOB", "TAG", "TAG"
+	flags := c.Flags()
+	flags.Var(&s.only, "only", "only checks whose id or name matches (* and ?); repeatable")
+	flags.Var(&s.tags, "tag", "only checks with the tag; repeatable")
+	flags.Var(&s.skipTags, "skip-tag", "no checks with the tag; repeatable")
+	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
+	tags := a.labels(func(_ string, tags []string) []string { return tags })
+	complete(c, "tag", tags)
+	complete(c, "skip-tag", tags)
+}
+
+// selects reports whether the flags choose among the checks.
+func (s *selection) selects() bool {
+	return len(s.only.values)+len(s.tags.values)+len(s.skipTags.values) > 0
+}
+
 // filter returns the loader's filter; nil when nothing is to be left out.
 func (s *selection) filter() func(id, name string, tags []string) bool {
-	if len(s.only.values)+len(s.tags.values)+len(s.skipTags.values) == 0 {
+	if !s.selects() {
 		return nil
 	}
 	s.matched = make(map[string]bool)

@@ -50,6 +50,8 @@ type Loader struct {
 	// Samples, when above 0, replaces the count of samples of every check. Retries
 	// give way to it.
 	Samples int
+	// Needs names facts that are wanted although no expectation names them.
+	Needs []string
 	// Modules keeps the templates that have a kind, which holds on to the
 	// text of the files.
 	Modules bool

@@ -120,12 +120,20 @@ func (m *maker) expectations(d *decoder, b *body) []check.Expectation {
 	return list
 }
 
+// needs tells which facts are asked for, by an expectation or by the caller.
+func (in *load) needs(s *shared) func(fact string) bool {
+	if len(in.Needs) == 0 {
+		return s.needs
+	}
+	return func(fact string) bool { return s.needs(fact) || slices.Contains(in.Needs, fact) }
+}
+
 // finish builds the probe and what hangs on it. Errors go to the node that at
 // finds for an option. It reports whether all went well.
 func (k *kind) finish(c *check.Check, options check.Options, d *decoder, user []check.Expectation, s *shared, at func(option string) *yaml.Node) bool {
 	in := d.load
 	s.setUser(user)
-	plan, err := options.Build(check.Setup{Needs: s.needs, Getenv: in.getenv, Version: in.Version, Last: &k.last})
+	plan, err := options.Build(check.Setup{Needs: in.needs(s), Getenv: in.getenv, Version: in.Version, Last: &k.last})
 	d.secrets = append(d.secrets, plan.Secrets...)
 	if err != nil {
 		for _, e := range check.OptionErrors(err) {

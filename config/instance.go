@@ -252,7 +252,7 @@ func (m *maker) bounds(d *decoder, b *body) {
 	refuse(b.Retry.Factor < 1, "must be at least 1", "1 keeps the wait", "retry", "factor")
 	refuse(b.Retry.MaxWait < 0, "must not be negative", "", "retry", "max_wait")
 	refuse(b.Samples.Count < 1 || b.Samples.Count > MaxSamples, fmt.Sprintf("must be 1 to %d", MaxSamples), "1 means no samples", "samples", "count")
-	refuse(b.Samples.Spacing < minSpacing, "must be at least "+check.FormatDuration(minSpacing), "", "samples", "spacing")
+	refuse(b.Samples.Spacing < MinSpacing, "must be at least "+check.FormatDuration(MinSpacing), "", "samples", "spacing")
 	refuse(b.Samples.Pass <= 0, "must be above 0%", "for no such bound expect something of pass_rate", "samples", "pass")
 	if !d.failed && b.Timeout > b.Interval {
 		n := cmp.Or(m.at("timeout"), m.at("interval"), m.merged)

@@ -10,7 +10,8 @@ const (
 	defaultTimeout  = 5 * time.Second
 	minInterval     = time.Second // a prober is not to attack what it watches
 	defaultSpacing  = 100 * time.Millisecond
-	minSpacing      = 10 * time.Millisecond // for the same reason
+	// MinSpacing is the least spacing of samples, for the same reason.
+	MinSpacing = 10 * time.Millisecond
 	// MaxSamples is the largest count of samples.
 	MaxSamples = 10_000
 )

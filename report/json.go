@@ -54,7 +54,15 @@ func (d *document) Close() error {
 		fmt.Fprintf(b, "%s%s", separator, line)
 		separator = ",\n"
 	}
-	fmt.Fprintln(b, "]}")
+	fmt.Fprint(b, "]")
+	if r := d.o.comparison(); r != nil {
+		text, err := json.Marshal(r)
+		if err != nil {
+			return wrap("json", err)
+		}
+		fmt.Fprintf(b, ",\n\"comparison\":%s", visible(text))
+	}
+	fmt.Fprintln(b, "}")
 	return wrap("json", b.Flush())
 }
 

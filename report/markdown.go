@@ -43,6 +43,9 @@ func writeMarkdown(b *bytes.Buffer, r run) {
 			bad = append(bad, res)
 		}
 	}
+	if c := r.o.comparison(); c != nil {
+		m.comparison(c)
+	}
 	m.table(bad)
 	for i, res := range bad {
 		if !m.add(markdownDetail(res)) {

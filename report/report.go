@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/compare"
 )
 
 // Options are what a report may know of its surroundings.
@@ -26,6 +27,9 @@ type Options struct {
 	// ExitCode tells what the process will exit with. Called once, at Close;
 	// nil means 0.
 	ExitCode func(check.Summary) int
+	// Comparison returns what the run was compared with, or nil. Called at
+	// Close; nil means that there is none.
+	Comparison func() *compare.Report
 	// Flaky is what a flaky result counts as for the gate: up, degraded or down.
 	// Up when unknown.
 	Flaky check.Verdict

@@ -32,6 +32,10 @@ func writeTable(b *bytes.Buffer, r run) {
 			writeDetail(b, r, t.o, t.p)
 		}
 	}
+	if c := t.o.comparison(); c != nil {
+		b.WriteByte('\n')
+		writeComparison(b, c, t.o, t.p)
+	}
 	if len(t.results) > 0 {
 		b.WriteByte('\n')
 	}
