@@ -1,6 +1,8 @@
 package check
 
 import (
+	"iter"
+	"maps"
 	"slices"
 	"time"
 )
@@ -67,9 +69,86 @@ type Fact struct {
 	Hidden bool
 }
 
-// Facts holds the values of observed facts by name. A fact that was not
-// observed is absent.
-type Facts map[string]any
+// Facts holds the values of observed facts, in the order in which they were
+// set. A fact that was not observed is absent. There are a few dozen at most: a
+// list takes a third of a map's memory, and each run makes one.
+type Facts []NamedValue
+
+// NamedValue is one observed fact.
+type NamedValue struct {
+	Name  string
+	Value any
+}
+
+// FactsOf returns facts in the order of their names.
+func FactsOf(values map[string]any) Facts {
+	facts := make(Facts, 0, len(values))
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		facts = append(facts, NamedValue{name, values[name]})
+	}
+	return facts
+}
+
+func (f Facts) index(name string) int {
+	for i := range f {
+		if f[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// Get returns the fact's value, nil when it is absent.
+func (f Facts) Get(name string) any {
+	v, _ := f.Lookup(name)
+	return v
+}
+
+// Lookup returns the fact's value and whether there is one.
+func (f Facts) Lookup(name string) (any, bool) {
+	if i := f.index(name); i >= 0 {
+		return f[i].Value, true
+	}
+	return nil, false
+}
+
+// Set records the fact's value.
+func (f *Facts) Set(name string, value any) {
+	if i := f.index(name); i >= 0 {
+		(*f)[i].Value = value
+		return
+	}
+	*f = append(*f, NamedValue{name, value})
+}
+
+// Delete makes the fact absent.
+func (f *Facts) Delete(name string) {
+	if i := f.index(name); i >= 0 {
+		*f = slices.Delete(*f, i, i+1)
+	}
+}
+
+// All returns the facts, in the order in which they were set.
+func (f Facts) All() iter.Seq2[string, any] {
+	return func(yield func(string, any) bool) {
+		for i := range f {
+			if !yield(f[i].Name, f[i].Value) {
+				return
+			}
+		}
+	}
+}
+
+// Names returns the facts' names, in the order in which they were set.
+func (f Facts) Names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range f {
+			if !yield(f[i].Name) {
+				return
+			}
+		}
+	}
+}
 
 // CommonFacts returns the facts that every kind has.
 func CommonFacts() []Fact {

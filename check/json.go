@@ -3,7 +3,6 @@ package check
 import (
 	"bytes"
 	"encoding/json"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -114,8 +113,8 @@ type group map[string]any
 // and the longer name stays dotted beside it.
 func nest(facts Facts) map[string]any {
 	out := make(group, len(facts))
-	for _, fact := range slices.Sorted(maps.Keys(facts)) { // the shorter name first
-		name, v := wireValue(fact, facts[fact])
+	for _, fact := range slices.Sorted(facts.Names()) { // the shorter name first
+		name, v := wireValue(fact, facts.Get(fact))
 		out.put(name, v)
 	}
 	return out

@@ -53,18 +53,18 @@ func TestJudge(t *testing.T) {
 		message  string
 		findings int
 	}{
-		{"all hold", check.Observation{Facts: check.Facts{"status": 200}}, []line{{text: "status == 200"}, {text: "latency < 1s", prefer: true}}, check.Up, "", "", 2},
+		{"all hold", check.Observation{Facts: check.FactsOf(map[string]any{"status": 200})}, []line{{text: "status == 200"}, {text: "latency < 1s", prefer: true}}, check.Up, "", "", 2},
 		{"nothing expected", check.Observation{}, nil, check.Up, "", "", 0},
-		{"an expectation is missed", check.Observation{Facts: check.Facts{"status": 503}}, []line{{text: "status == 200"}}, check.Down, check.HTTPStatus, "status 503, want 200", 1},
+		{"an expectation is missed", check.Observation{Facts: check.FactsOf(map[string]any{"status": 503})}, []line{{text: "status == 200"}}, check.Down, check.HTTPStatus, "status 503, want 200", 1},
 		{"a preference is missed", check.Observation{Latency: 2 * time.Second}, []line{{text: "latency < 1s", prefer: true}}, check.Degraded, "expect.latency", "latency 2s, want < 1s", 1},
 		{"a miss explained by our own side", check.Observation{Because: map[string]check.Reason{"cert.trusted": {Code: check.LocalPermission, Message: "no roots"}}},
 			[]line{{text: "cert.trusted"}}, check.Unknown, check.LocalPermission, "no roots", 1},
-		{"the first miss is the reason", check.Observation{Facts: check.Facts{"status": 503, "loss": 0.5}}, []line{{text: "loss == 0"}, {text: "status == 200"}}, check.Down, "expect.loss", "loss 0.5, want 0", 2},
-		{"down after degraded", check.Observation{Facts: check.Facts{"status": 503, "loss": 0.5}}, []line{{text: "loss == 0", prefer: true}, {text: "status == 200"}}, check.Down, check.HTTPStatus, "status 503, want 200", 2},
-		{"degraded after down", check.Observation{Facts: check.Facts{"status": 503, "loss": 0.5}}, []line{{text: "status == 200"}, {text: "loss == 0", prefer: true}}, check.Down, check.HTTPStatus, "status 503, want 200", 2},
+		{"the first miss is the reason", check.Observation{Facts: check.FactsOf(map[string]any{"status": 503, "loss": 0.5})}, []line{{text: "loss == 0"}, {text: "status == 200"}}, check.Down, "expect.loss", "loss 0.5, want 0", 2},
+		{"down after degraded", check.Observation{Facts: check.FactsOf(map[string]any{"status": 503, "loss": 0.5})}, []line{{text: "loss == 0", prefer: true}, {text: "status == 200"}}, check.Down, check.HTTPStatus, "status 503, want 200", 2},
+		{"degraded after down", check.Observation{Facts: check.FactsOf(map[string]any{"status": 503, "loss": 0.5})}, []line{{text: "status == 200"}, {text: "loss == 0", prefer: true}}, check.Down, check.HTTPStatus, "status 503, want 200", 2},
 		{"an absent fact is a miss", check.Observation{}, []line{{text: "status == 200"}}, check.Down, check.HTTPStatus, "status was not observed", 1},
 		{"an absent fact that need not be seen", check.Observation{}, []line{{text: "cert.trusted", whenSeen: true}}, check.Up, "", "", 0},
-		{"a fact that is seen counts", check.Observation{Facts: check.Facts{"cert.trusted": false}}, []line{{text: "cert.trusted", whenSeen: true}}, check.Down, check.TLSUntrusted, "cert.trusted false, want true", 1},
+		{"a fact that is seen counts", check.Observation{Facts: check.FactsOf(map[string]any{"cert.trusted": false})}, []line{{text: "cert.trusted", whenSeen: true}}, check.Down, check.TLSUntrusted, "cert.trusted false, want true", 1},
 		{"a failure is down", check.Observation{Failure: refused}, []line{{text: "status == 200"}, {text: "latency < 1s"}}, check.Down, check.ConnectRefused, "connection refused", 1},
 		{"a failure of our own is unknown", check.Observation{Failure: check.Reason{Code: check.LocalFD, Message: "too many open files"}}, []line{{text: "status == 200"}}, check.Unknown, check.LocalFD, "too many open files", 0},
 		{"our own even when error is expected", check.Observation{Failure: check.Reason{Code: check.LocalFD}}, []line{{text: "error == 'local.fd'"}}, check.Unknown, check.LocalFD, "", 0},
@@ -73,9 +73,9 @@ func TestJudge(t *testing.T) {
 		{"another failure than expected", check.Observation{Failure: check.Reason{Code: check.ConnectTimeout, Message: "no answer"}}, []line{{text: "error == 'connect.refused'"}}, check.Down, check.ConnectTimeout, "error 'connect.timeout', want 'connect.refused'", 1},
 		{"no failure where one is expected", check.Observation{}, []line{{text: "error == 'connect.refused'"}}, check.Down, "expect.error", "error '', want 'connect.refused'", 1},
 		{"a failure is not taken over by a preference", check.Observation{Failure: refused}, []line{{text: "error != ''", prefer: true}}, check.Down, check.ConnectRefused, "connection refused", 1},
-		{"the probe explains the fact", check.Observation{Facts: check.Facts{"cert.trusted": false}, Because: map[string]check.Reason{"cert.trusted": {Code: check.TLSExpired, Message: "expired on 2 January"}}}, []line{{text: "cert.trusted"}}, check.Down, check.TLSExpired, "expired on 2 January", 1},
+		{"the probe explains the fact", check.Observation{Facts: check.FactsOf(map[string]any{"cert.trusted": false}), Because: map[string]check.Reason{"cert.trusted": {Code: check.TLSExpired, Message: "expired on 2 January"}}}, []line{{text: "cert.trusted"}}, check.Down, check.TLSExpired, "expired on 2 January", 1},
 		{"the probe explains an absent fact", check.Observation{Because: map[string]check.Reason{"json": {Code: check.HTTPDecode, Message: "no JSON"}}}, []line{{text: "json.ok"}}, check.Down, check.HTTPDecode, "no JSON", 1},
-		{"a constant that is false", check.Observation{Facts: check.Facts{"status": 200}}, []line{{text: "status == 200 && false"}}, check.Down, check.HTTPStatus, "the expression says false", 1},
+		{"a constant that is false", check.Observation{Facts: check.FactsOf(map[string]any{"status": 200})}, []line{{text: "status == 200 && false"}}, check.Down, check.HTTPStatus, "the expression says false", 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := &check.Check{Expectations: expectations(t, tc.lines), FactList: factList()}
@@ -95,7 +95,7 @@ func TestJudge(t *testing.T) {
 func TestFindingsTellWhatWasSeen(t *testing.T) {
 	c := &check.Check{Expectations: expectations(t, []line{{text: "status == 200 && json.ok"}}), FactList: factList()}
 	c.Expectations[0].File, c.Expectations[0].Line = "checks.yaml", 7
-	j := c.Judge(&check.Observation{Facts: check.Facts{"status": 200, "json": map[string]any{"ok": false}}})
+	j := c.Judge(&check.Observation{Facts: check.FactsOf(map[string]any{"status": 200, "json": map[string]any{"ok": false}})})
 	want := []check.Finding{{
 		Expect: "status == 200 && json.ok", Got: map[string]any{"status": 200, "json.ok": false}, File: "checks.yaml", Line: 7,
 	}}

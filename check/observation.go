@@ -43,9 +43,9 @@ type Observation struct {
 // Set records a fact's value.
 func (o *Observation) Set(name string, value any) {
 	if o.Facts == nil {
-		o.Facts = make(Facts, 16)
+		o.Facts = make(Facts, 0, 16)
 	}
-	o.Facts[name] = value
+	o.Facts.Set(name, value)
 }
 
 // Explain records why the fact has its value or is absent.
@@ -68,6 +68,6 @@ func (o *Observation) Fact(name string) (any, bool) {
 		d, ok := o.Phases.Get(strings.TrimPrefix(name, "phase."))
 		return d, ok
 	}
-	v, ok := o.Facts[name]
+	v, ok := o.Facts.Lookup(name)
 	return v, ok
 }

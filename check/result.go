@@ -80,10 +80,15 @@ func (c *Check) Result(o *Observation, j Judgement) Result {
 	}
 	for i := range c.FactList {
 		if f := &c.FactList[i]; f.Hidden {
-			delete(r.Facts, f.Name)
+			r.Facts.Delete(f.Name)
 		}
 	}
-	c.tidyAll(r.Facts)
+	for i := range r.Facts {
+		f := &r.Facts[i]
+		if tidied, changed := c.tidy(f.Value); changed {
+			f.Value = tidied
+		}
+	}
 	for i := range r.Findings {
 		c.tidyAll(r.Findings[i].Got)
 	}
@@ -192,7 +197,7 @@ func (c *Check) tidyMap(m map[string]string) map[string]string {
 
 // Clone returns a copy whose maps and slices can be changed.
 func (r Result) Clone() Result {
-	r.Labels, r.Facts = maps.Clone(r.Labels), maps.Clone(r.Facts)
+	r.Labels, r.Facts = maps.Clone(r.Labels), slices.Clone(r.Facts)
 	r.Tags = slices.Clone(r.Tags)
 	r.Phases, r.Failed = slices.Clone(r.Phases), slices.Clone(r.Failed)
 	if r.Sample != nil {

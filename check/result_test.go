@@ -29,10 +29,10 @@ func TestClip(t *testing.T) {
 func TestNest(t *testing.T) {
 	when := time.Date(2030, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600))
 	object := map[string]any{"a": 1}
-	got := nest(Facts{
+	got := nest(FactsOf(map[string]any{
 		"status": 200, "tls": "yes", "tls.version": "1.3", "tls.alpn.first": "h2", "cert.expires_in": 90 * time.Second,
 		"cert.not_after": when, "json": object, "json.x": 2, "loss": math.NaN(), "dns.a.b": 1, "dns.a": []string{"x"},
-	})
+	}))
 	want := group{
 		"status": 200, "tls": "yes", "tls.version": "1.3", "tls.alpn.first": "h2",
 		"cert": group{"expires_in_seconds": 90.0, "not_after": "2030-01-02T02:04:05Z"},
@@ -58,10 +58,10 @@ func TestResultIsBounded(t *testing.T) {
 		tree = []any{tree, long}
 	}
 	c := &Check{FactList: []Fact{{Name: "body", Hidden: true}}}
-	o := &Observation{Facts: Facts{"title": long, "answers": list, "headers": table, "json": tree, "body": long}}
+	o := &Observation{Facts: FactsOf(map[string]any{"title": long, "answers": list, "headers": table, "json": tree, "body": long})}
 	j := Judgement{Verdict: Down, Reason: Reason{Code: "x", Message: long}, Findings: []Finding{{Got: map[string]any{"body": long}}}}
 	r := c.Result(o, j)
-	if _, ok := r.Facts["body"]; ok {
+	if _, ok := r.Facts.Lookup("body"); ok {
 		t.Error("a hidden fact is in the result")
 	}
 	text, err := json.Marshal(r)
@@ -80,7 +80,7 @@ func TestResultIsBounded(t *testing.T) {
 }
 
 func TestResultTakesOverWhatIsFine(t *testing.T) {
-	facts := Facts{"status": 200, "title": "fine", "answers": []string{"a"}, "headers": map[string]string{"k": "v"}}
+	facts := FactsOf(map[string]any{"status": 200, "title": "fine", "answers": []string{"a"}, "headers": map[string]string{"k": "v"}})
 	o := &Observation{Facts: facts, Latency: time.Second}
 	c := &Check{ID: "a", Name: "a", Kind: "http", Tags: []string{"t"}}
 	got := testing.AllocsPerRun(100, func() { c.Result(o, Judgement{Verdict: Up}) })
@@ -97,10 +97,10 @@ func TestResultHasNoSecret(t *testing.T) {
 	}
 	long := strings.Repeat("x", maxFactBytes-5) + secret // the cut falls into it
 	o := &Observation{
-		Facts: Facts{
+		Facts: FactsOf(map[string]any{
 			"title": long, "answers": []string{"ok", secret}, "headers": map[string]string{secret: secret},
 			"json": map[string]any{"echo": []any{secret}},
-		},
+		}),
 		Reproduce: func() string { return "curl -H '" + secret + "'" },
 	}
 	j := Judgement{Verdict: Down, Reason: Reason{Code: "x", Message: "got " + long}, Findings: []Finding{
@@ -129,7 +129,7 @@ func TestResultJSON(t *testing.T) {
 			{PhaseResolve, 2 * time.Millisecond}, {PhaseConnect, 11 * time.Millisecond}, {PhaseTLS, 14 * time.Millisecond},
 			{PhaseWait, 3 * time.Millisecond}, {PhaseTransfer, time.Millisecond},
 		},
-		Facts:    Facts{"status": 503, "ip": "203.0.113.7"},
+		Facts:    FactsOf(map[string]any{"status": 503, "ip": "203.0.113.7"}),
 		Findings: []Finding{{Expect: "status == 200", Got: map[string]any{"status": 503}, File: "checks.yaml", Line: 9}},
 		Tags:     []string{"api"},
 	}
@@ -148,7 +148,7 @@ func TestResultJSON(t *testing.T) {
 }
 
 func TestJSONOfTheEmptyResult(t *testing.T) {
-	got, err := json.Marshal(Result{Facts: Facts{"loss": math.Inf(1)}})
+	got, err := json.Marshal(Result{Facts: FactsOf(map[string]any{"loss": math.Inf(1)})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,14 +161,14 @@ func TestJSONOfTheEmptyResult(t *testing.T) {
 
 func TestCloneSharesNothing(t *testing.T) {
 	r := Result{
-		Tags: []string{"a"}, Labels: map[string]string{"k": "v"}, Facts: Facts{"f": 1}, Phases: Phases{{"tls", 1}},
+		Tags: []string{"a"}, Labels: map[string]string{"k": "v"}, Facts: FactsOf(map[string]any{"f": 1}), Phases: Phases{{"tls", 1}},
 		Failed: []Attempt{{Reason: Reason{Code: "x"}}}, Findings: []Finding{{Got: map[string]any{"f": 1}}},
 	}
 	c := r.Clone()
-	c.Tags[0], c.Labels["k"], c.Facts["f"], c.Phases[0].Duration = "b", "w", 2, 2
+	c.Tags[0], c.Labels["k"], c.Facts[0].Value, c.Phases[0].Duration = "b", "w", 2, 2
 	c.Failed[0].Code, c.Findings[0].Got["f"], c.Findings[0].OK = "y", 2, true
 	want := Result{
-		Tags: []string{"a"}, Labels: map[string]string{"k": "v"}, Facts: Facts{"f": 1}, Phases: Phases{{"tls", 1}},
+		Tags: []string{"a"}, Labels: map[string]string{"k": "v"}, Facts: FactsOf(map[string]any{"f": 1}), Phases: Phases{{"tls", 1}},
 		Failed: []Attempt{{Reason: Reason{Code: "x"}}}, Findings: []Finding{{Got: map[string]any{"f": 1}}},
 	}
 	if diff := cmp.Diff(want, r); diff != "" {

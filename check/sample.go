@@ -1,7 +1,6 @@
 package check
 
 import (
-	"maps"
 	"slices"
 	"time"
 )
@@ -92,10 +91,9 @@ func (c *Check) SampleResult(shown Result, s *Sample, j Judgement, phases Phases
 	for i := range r.Findings {
 		r.Findings[i].Expect = c.Mask.String(r.Findings[i].Expect)
 	}
-	if r.Facts == nil {
-		r.Facts = make(Facts)
+	for name, v := range s.Facts().All() {
+		r.Facts.Set(name, v)
 	}
-	maps.Copy(r.Facts, s.Facts())
 	if i, ok := s.Median(); ok {
 		r.Latency, r.Phases = s.Points[i].Latency, phases
 	}

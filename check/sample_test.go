@@ -138,16 +138,16 @@ func TestSampleFacts(t *testing.T) {
 		seen string
 		want check.Facts
 	}{
-		{strings.Repeat("u", 100), check.Facts{
+		{strings.Repeat("u", 100), check.FactsOf(map[string]any{
 			"pass_rate": 1.0, "latency.min": ms(1), "latency.mean": ms(50.5), "latency.p50": ms(50), "latency.p90": ms(90),
 			"latency.p95": ms(95), "latency.p99": ms(99), "latency.max": ms(100), "latency.jitter": ms(1),
-		}},
+		})},
 		// A failure has no latency of an answer, a missed expectation does.
-		{"utodg", check.Facts{
+		{"utodg", check.FactsOf(map[string]any{
 			"pass_rate": 0.5, "latency.min": ms(1), "latency.mean": ms(10) / 3, "latency.p50": ms(4), "latency.max": ms(5), "latency.jitter": ms(2),
-		}},
-		{"u", check.Facts{"pass_rate": 1.0, "latency.min": ms(1), "latency.mean": ms(1), "latency.max": ms(1)}},
-		{"t", check.Facts{"pass_rate": 0.0}},
+		})},
+		{"u", check.FactsOf(map[string]any{"pass_rate": 1.0, "latency.min": ms(1), "latency.mean": ms(1), "latency.max": ms(1)})},
+		{"t", check.FactsOf(map[string]any{"pass_rate": 0.0})},
 		{"o", check.Facts{}},
 		{"", check.Facts{}},
 	} {
@@ -163,7 +163,7 @@ func TestJitter(t *testing.T) {
 	for i, latency := range []time.Duration{40, 10, 30, 20} {
 		s.Points[i].Latency = latency
 	}
-	if got := s.Facts()["latency.jitter"]; got != time.Duration(20) {
+	if got := s.Facts().Get("latency.jitter"); got != time.Duration(20) {
 		t.Errorf("jitter %v, want 20ns", got)
 	}
 }
@@ -184,12 +184,12 @@ func TestPercentilesByDefinition(t *testing.T) {
 				want++
 			}
 			name := fmt.Sprintf("latency.p%d", p)
-			got, there := facts[name]
+			got, there := facts.Lookup(name)
 			if few := n*(100-p) < 100; few == there || there && got != want {
 				t.Fatalf("%s of %d is %v, want %v", name, n, got, want)
 			}
 		}
-		if i, ok := s.Median(); !ok || n > 1 && s.Points[i].Latency != facts["latency.p50"] {
+		if i, ok := s.Median(); !ok || n > 1 && s.Points[i].Latency != facts.Get("latency.p50") {
 			t.Fatalf("the median of %d is at %d", n, i)
 		}
 	}
@@ -209,7 +209,7 @@ func rank(s *check.Sample, d time.Duration) int {
 func TestSampleResult(t *testing.T) {
 	const secret = "canary-7f3a"
 	c := &check.Check{ID: "a", Name: "a", Mask: check.NewMask(secret)}
-	shown := c.Result(&check.Observation{Latency: time.Hour, Facts: check.Facts{"status": 200}},
+	shown := c.Result(&check.Observation{Latency: time.Hour, Facts: check.FactsOf(map[string]any{"status": 200})},
 		check.Judgement{Findings: []check.Finding{{Expect: "status == 200", OK: true}}})
 	s := points("ugt")
 	s.Points[2].Reason.Message = "<no> answer" // as a browser would not like it

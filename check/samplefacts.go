@@ -129,13 +129,13 @@ func (s *Sample) lookup(l latencies) func(string) (any, bool) {
 func (s *Sample) Facts() Facts {
 	l := newLatencies(s.Latencies())
 	lookup := s.lookup(l)
-	facts := make(Facts)
+	var facts Facts
 	for _, f := range sampleFacts() {
 		if TooFew(f.Name, len(l.sorted)) != "" {
 			continue
 		}
 		if v, ok := lookup(f.Name); ok {
-			facts[f.Name] = v
+			facts.Set(f.Name, v)
 		}
 	}
 	return facts

@@ -98,7 +98,7 @@ func newWait(a *App) *cobra.Command {
 	f.options.register(c)
 	complete(c, "until", fixed(f.until.of...))
 	complete(c, "fail-on", fixed(f.failOn.of...))
-	complete(c, "report", reportCompletions)
+	complete(c, "report", reportCompletions(report.Formats()))
 	complete(c, "only", a.labels(func(id string, _ []string) []string { return []string{id} }))
 	tags := a.labels(func(_ string, tags []string) []string { return tags })
 	complete(c, "tag", tags)

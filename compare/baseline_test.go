@@ -19,7 +19,7 @@ func results() []check.Result {
 	sample.Points[1].Verdict, sample.Points[1].Failed = check.Down, true
 	sample.Points[2].Verdict = check.Unknown
 	return []check.Result{
-		{ID: "a", Target: "https://a/", Verdict: check.Up, Sample: sample, Facts: check.Facts{"status": 200, "tls.version": "1.3"}},
+		{ID: "a", Target: "https://a/", Verdict: check.Up, Sample: sample, Facts: check.FactsOf(map[string]any{"status": 200, "tls.version": "1.3"})},
 		{ID: "b", Target: "tcp://b:1", Verdict: check.Down, Reason: check.Reason{Code: check.ConnectRefused, Message: "nothing \"there\"\n"}},
 		{ID: "c", Target: "toy", Verdict: check.Up, Latency: time.Second},
 	}

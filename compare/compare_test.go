@@ -110,16 +110,16 @@ func TestOrder(t *testing.T) {
 }
 
 func TestDifferences(t *testing.T) {
-	a := FactsOf(check.Facts{
+	a := FactsOf(check.FactsOf(map[string]any{
 		"status": 200, "latency.p50": time.Second, "answers": []string{"b", "a"}, "tls.version": "1.2", "cert.trusted": true,
 		"cert.not_after": time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600)), "headers": map[string]string{"server": "x", "date": "1"},
 		"ratio": 0.25, "json": map[string]any{"a": 1.0},
-	})
-	b := FactsOf(check.Facts{
+	}))
+	b := FactsOf(check.FactsOf(map[string]any{
 		"status": 200, "latency.p50": time.Minute, "answers": []string{"a", "b"}, "tls.version": "1.3", "cert.trusted": false,
 		"cert.not_after": time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC), "headers": map[string]string{"server": "y", "date": "2"},
 		"new": 1, "ratio": 0.25, "json": map[string]any{"a": 2.0},
-	})
+	}))
 	got := Differences(a, b, func(fact string) bool { return fact != "headers.date" })
 	want := []Change{
 		{"cert.trusted", "true", "false"}, {"headers.server", "x", "y"}, {"json", `{"a":1}`, `{"a":2}`}, {"new", "", "1"}, {"tls.version", "1.2", "1.3"},

@@ -37,7 +37,7 @@ func DefaultFacts() []string {
 // taken are not among them: they are what the samples are about.
 func FactsOf(facts check.Facts) Facts {
 	out := make(Facts, len(facts))
-	for name, v := range facts {
+	for name, v := range facts.All() {
 		switch v := v.(type) {
 		case time.Duration:
 		case map[string]string:

@@ -8,7 +8,7 @@ import (
 )
 
 func BenchmarkEval(b *testing.B) {
-	seen := look(check.Facts{"status": 200, "latency": time.Millisecond, "answers": []string{"10 mail.test"}})
+	seen := look(check.FactsOf(map[string]any{"status": 200, "latency": time.Millisecond, "answers": []string{"10 mail.test"}}))
 	for _, text := range []string{"status == 200", "status in [2xx, 301] && latency < 800ms", "any(answers, # contains 'mail')"} {
 		b.Run(text, func(b *testing.B) {
 			test := mustCompile(b, text)

@@ -32,7 +32,7 @@ func facts() []check.Fact {
 }
 
 func observed() check.Facts {
-	return check.Facts{
+	return check.FactsOf(map[string]any{
 		"latency": 812 * time.Millisecond, "error": "", "phase.tls": 14 * time.Millisecond,
 		"status": 503, "loss": 0.25, "title": "welcome", "body": "it is all ok", "body.size": 12,
 		"json": map[string]any{
@@ -45,11 +45,11 @@ func observed() check.Facts {
 		"cert.trusted": true, "cert.expires_in": 20 * 24 * time.Hour,
 		"cert.not_after": time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC),
 		"rtt.min":        10 * time.Millisecond, "rtt.max": 90 * time.Millisecond,
-	}
+	})
 }
 
 func look(f check.Facts) func(string) (any, bool) {
-	return func(name string) (any, bool) { v, ok := f[name]; return v, ok }
+	return func(name string) (any, bool) { v, ok := f.Lookup(name); return v, ok }
 }
 
 func mustCompile(t testing.TB, text string) check.Test {
@@ -193,7 +193,7 @@ func TestAbsentFact(t *testing.T) {
 		{"len(answers ?? []) == 0", true, ""},
 		{"rtt.max - rtt.min > 1s", false, "rtt.max"},
 	} {
-		out := mustCompile(t, tc.text).Eval(look(check.Facts{"latency": 10 * time.Millisecond}))
+		out := mustCompile(t, tc.text).Eval(look(check.FactsOf(map[string]any{"latency": 10 * time.Millisecond})))
 		missing := !tc.ok && tc.fact != "latency"
 		if out.OK != tc.ok || out.Fact != tc.fact || out.Missing != missing {
 			t.Errorf("%s: %+v, want ok %t, fact %q, missing %t", tc.text, out, tc.ok, tc.fact, missing)
@@ -210,11 +210,11 @@ func TestAbsentMember(t *testing.T) {
 		"json.a == nil", "json.a.b == nil", "not (json.a != nil)", "(json.a == nil) == true", "json?.[lower('A')] == nil",
 		"json.a == nil ? true : false", "headers['x'] == nil", "answers[0] == nil",
 	} {
-		for _, facts := range []check.Facts{
+		for _, values := range []map[string]any{
 			{"json": map[string]any{"b": 1.0}, "headers": map[string]string{}, "answers": []string{}},
 			{"json": nil, "headers": map[string]string{"y": ""}, "answers": []string(nil)},
 		} {
-			if out := mustCompile(t, text).Eval(look(facts)); !out.OK {
+			if out := mustCompile(t, text).Eval(look(check.FactsOf(values))); !out.OK {
 				t.Errorf("%s: %+v", text, out)
 			}
 		}
@@ -240,7 +240,7 @@ func TestGotNamesOnlyWhatTheExpressionNames(t *testing.T) {
 func TestLongNamesStayApart(t *testing.T) {
 	a, b := strings.Repeat("a", 300), strings.Repeat("b", 300)
 	test := mustCompile(t, "json['-"+a+"'] == 1 && json['-"+b+"'] == 2")
-	if out := test.Eval(look(check.Facts{"json": map[string]any{"-" + a: 1.0, "-" + b: 2.0}})); !out.OK || len(out.Got) != 2 {
+	if out := test.Eval(look(check.FactsOf(map[string]any{"json": map[string]any{"-" + a: 1.0, "-" + b: 2.0}}))); !out.OK || len(out.Got) != 2 {
 		t.Errorf("%+v", out)
 	}
 }
@@ -347,7 +347,7 @@ func TestEvaluationIsBounded(t *testing.T) {
 	for i := range many {
 		many[i] = float64(i)
 	}
-	facts := check.Facts{"json": map[string]any{"list": many}, "body": strings.Repeat("x", 1<<16), "answers": make([]string, 20_000)}
+	facts := check.FactsOf(map[string]any{"json": map[string]any{"list": many}, "body": strings.Repeat("x", 1<<16), "answers": make([]string, 20_000)})
 	for _, text := range []string{
 		"any(json.list, any(json.list, # == -1))",
 		"any(json.list, -1 in json.list)",
@@ -364,7 +364,7 @@ func TestEvaluationIsBounded(t *testing.T) {
 }
 
 func TestFastPathDoesNotAllocateMoreThanGot(t *testing.T) {
-	seen := look(check.Facts{"status": 200, "latency": time.Millisecond})
+	seen := look(check.FactsOf(map[string]any{"status": 200, "latency": time.Millisecond}))
 	for _, text := range []string{"status == 200", "status in [2xx, 301]", "latency < 800ms", "status in 200..299"} {
 		test := mustCompile(t, text)
 		got := testing.AllocsPerRun(100, func() { test.Eval(seen) })

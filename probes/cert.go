@@ -49,14 +49,14 @@ const (
 )
 
 func lifetimesOf(o *check.Observation) lifetimes {
-	return lifetimes{o.Facts[leafLifetime], o.Facts[chainLifetime]}
+	return lifetimes{o.Facts.Get(leafLifetime), o.Facts.Get(chainLifetime)}
 }
 
 // bound lets the facts be no longer than these lifetimes.
 func (l lifetimes) bound(o *check.Observation) {
 	shorten := func(name string, most any) {
 		end, known := most.(time.Duration)
-		if d, seen := o.Facts[name].(time.Duration); known && (!seen || end < d) {
+		if d, seen := o.Facts.Get(name).(time.Duration); known && (!seen || end < d) {
 			o.Set(name, most)
 		}
 	}
@@ -80,7 +80,7 @@ func (j *journey) inspect(state *tls.ConnectionState, plan *tlsPlan, name string
 	end, err := plan.verify(state.PeerCertificates, now)
 	o.Set("cert.trusted", err == nil)
 	if err != nil {
-		delete(o.Facts, chainLifetime) // of a connection before
+		o.Facts.Delete(chainLifetime) // of a connection before
 		if reason := rootsReason(err, plan); reason != nil {
 			return reason
 		}

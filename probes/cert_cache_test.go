@@ -147,7 +147,7 @@ func TestRememberedChainsChangeNoVerdict(t *testing.T) {
 			t.Fatal(reason)
 		}
 		conn.Close()
-		if f := j.obs.Facts; f["cert.trusted"] != c.trusted || f["cert.hostname_ok"] != c.ok {
+		if f := j.obs.Facts; f.Get("cert.trusted") != c.trusted || f.Get("cert.hostname_ok") != c.ok {
 			t.Errorf("run %d: %v because %v", i, f, j.obs.Because)
 		}
 	}

@@ -145,7 +145,7 @@ func checkObservation(t *testing.T, k check.Kind, o check.Observation) {
 	for _, f := range k.AllFacts() {
 		declared[f.Name] = f
 	}
-	for name, v := range o.Facts {
+	for name, v := range o.Facts.All() {
 		if f, ok := declared[name]; !ok || !f.Type.Accepts(v) {
 			t.Errorf("fact %s = %v (%T) is not declared so", name, v, v)
 		}

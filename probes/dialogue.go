@@ -112,7 +112,7 @@ func capture(o *check.Observation, re *regexp.Regexp, text []byte, found []int) 
 	if len(names) == 1 {
 		return
 	}
-	captures, _ := o.Facts["captures"].(map[string]string)
+	captures, _ := o.Facts.Get("captures").(map[string]string)
 	if captures == nil {
 		captures = make(map[string]string)
 		o.Set("captures", captures)

@@ -46,12 +46,12 @@ func TestE5Forgeries(t *testing.T) {
 			good := dnsServer(t, func(q *testnet.DNSQuery) { forge(q); z.Serve(q) })
 			o := observeDNS(t, buildDNS(t, good.Addr(), func(o *dnsOptions) { o.Transport = transport }), time.Minute)
 			wantFailure(t, o, "")
-			wantFacts(t, o, check.Facts{"answers": []string{"192.0.2.1"}, "mismatched": 6})
+			wantFacts(t, o, check.FactsOf(map[string]any{"answers": []string{"192.0.2.1"}, "mismatched": 6}))
 
 			bad := dnsServer(t, forge)
 			o = observeDNS(t, buildDNS(t, bad.Addr(), func(o *dnsOptions) { o.Transport = transport }), short)
 			wantFailure(t, o, check.DNSTimeout)
-			if n := o.Facts["mismatched"].(int); n < 6 {
+			if n := o.Facts.Get("mismatched").(int); n < 6 {
 				t.Errorf("%d mismatched", n)
 			}
 		})
@@ -218,7 +218,7 @@ func TestE8Aliases(t *testing.T) {
 			o := observeDNS(t, buildDNS(t, server.Addr(), nil), time.Minute)
 			wantFailure(t, o, tt.want)
 			if tt.want == "" {
-				wantFacts(t, o, check.Facts{"answers": []string{"192.0.2.1"}})
+				wantFacts(t, o, check.FactsOf(map[string]any{"answers": []string{"192.0.2.1"}}))
 			}
 			_, reason := begin().resolve(within(t, time.Minute), &router{family: 4, resolver: mustServer(t, server.Addr())}, "web.test")
 			if resolveCode(reason) != tt.want {
@@ -249,8 +249,8 @@ func TestE9LargeAnswer(t *testing.T) {
 	})
 	o := observeDNS(t, buildDNS(t, server.Addr(), nil), time.Minute)
 	wantFailure(t, o, "")
-	wantFacts(t, o, check.Facts{"answer_count": records, "truncated": true, "transport": "tcp"})
-	if size := o.Facts["size"].(int); size < 64000 {
+	wantFacts(t, o, check.FactsOf(map[string]any{"answer_count": records, "truncated": true, "transport": "tcp"}))
+	if size := o.Facts.Get("size").(int); size < 64000 {
 		t.Errorf("size %d", size)
 	}
 	addrs, reason := begin().resolve(within(t, time.Minute), &router{family: 4, resolver: mustServer(t, server.Addr())}, "web.test")
@@ -279,10 +279,10 @@ func TestDNSAnswerIsBounded(t *testing.T) {
 	o := observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.Type, o.Transport = "NS", "tcp" }), time.Minute)
 	wantFailure(t, o, "")
 	size := 0
-	for _, s := range o.Facts["answers"].([]string) {
+	for _, s := range o.Facts.Get("answers").([]string) {
 		size += len(s)
 	}
-	if n := o.Facts["answer_count"].(int); n < 4000 || size == 0 || size > maxAnswerText {
+	if n := o.Facts.Get("answer_count").(int); n < 4000 || size == 0 || size > maxAnswerText {
 		t.Errorf("%d answers, %d bytes kept", n, size)
 	}
 }
@@ -326,7 +326,7 @@ func TestE10Tolerated(t *testing.T) {
 			server := dnsServer(t, func(q *testnet.DNSQuery) { q.Reply(tt.answer(q)) })
 			o := observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.Type = tt.qtype }), time.Minute)
 			wantFailure(t, o, "")
-			wantFacts(t, o, check.Facts{"answers": tt.want})
+			wantFacts(t, o, check.FactsOf(map[string]any{"answers": tt.want}))
 		})
 	}
 }
@@ -353,10 +353,10 @@ func TestE10WithoutEDNS(t *testing.T) {
 			})
 			o := observeDNS(t, buildDNS(t, server.Addr(), nil), time.Minute)
 			wantFailure(t, o, "")
-			wantFacts(t, o, check.Facts{"rcode": "NOERROR", "answer_count": 1, "edns.fallback": true})
+			wantFacts(t, o, check.FactsOf(map[string]any{"rcode": "NOERROR", "answer_count": 1, "edns.fallback": true}))
 			o = observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.DNSSEC = true }), time.Minute)
 			wantFailure(t, o, "")
-			wantFacts(t, o, check.Facts{"rcode": rcodeName(rcode), "edns.fallback": false})
+			wantFacts(t, o, check.FactsOf(map[string]any{"rcode": rcodeName(rcode), "edns.fallback": false}))
 		})
 	}
 }
@@ -374,7 +374,7 @@ func TestE11Case(t *testing.T) {
 	})
 	o := observeDNS(t, buildDNS(t, server.Addr(), nil), time.Minute)
 	wantFailure(t, o, "")
-	wantFacts(t, o, check.Facts{"answers": []string{"192.0.2.1"}, "cnames": []string{"A.Test."}, "mismatched": 0})
+	wantFacts(t, o, check.FactsOf(map[string]any{"answers": []string{"192.0.2.1"}, "cnames": []string{"A.Test."}, "mismatched": 0}))
 	if addrs, reason := begin().resolve(within(t, time.Minute), &router{family: 4, resolver: mustServer(t, server.Addr())}, "web.test"); reason != nil || len(addrs) != 1 {
 		t.Errorf("resolve: %v %+v", addrs, reason)
 	}
@@ -385,7 +385,7 @@ func TestE12NoData(t *testing.T) {
 	server := dnsServer(t, zone(t, "web.test. 60 IN CNAME end.test.", "end.test. 60 IN TXT x").Serve)
 	o := observeDNS(t, buildDNS(t, server.Addr(), nil), time.Minute)
 	wantFailure(t, o, "")
-	wantFacts(t, o, check.Facts{"rcode": "NOERROR", "answer_count": 0, "cnames": []string{"end.test."}})
+	wantFacts(t, o, check.FactsOf(map[string]any{"rcode": "NOERROR", "answer_count": 0, "cnames": []string{"end.test."}}))
 	if r := o.Because["answer_count"]; r.Code != check.DNSNoData || !strings.Contains(r.Message, "end.test") {
 		t.Errorf("explained by %+v", r)
 	}
@@ -401,7 +401,7 @@ func TestE13ExtendedError(t *testing.T) {
 		q.ReplyMsg(m)
 	})
 	o := observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.DNSSEC = true }), time.Minute)
-	wantFacts(t, o, check.Facts{"rcode": "SERVFAIL", "ede": []string{"DNSSEC Bogus (6): no key", "code (4711)"}})
+	wantFacts(t, o, check.FactsOf(map[string]any{"rcode": "SERVFAIL", "ede": []string{"DNSSEC Bogus (6): no key", "code (4711)"}}))
 	if r := o.Because["rcode"]; r.Code != check.DNSServFail || !strings.Contains(r.Message, "DNSSEC Bogus") {
 		t.Errorf("explained by %+v", r)
 	}

@@ -200,14 +200,14 @@ func TestOracleDNS(t *testing.T) {
 				dig := digs(t, o.Reproduce())
 				var ttls []int
 				for _, name := range []string{"ttl.min", "ttl.max"} {
-					if ttl, ok := o.Facts[name].(time.Duration); ok {
+					if ttl, ok := o.Facts.Get(name).(time.Duration); ok {
 						ttls = append(ttls, int(ttl/time.Second))
 					}
 				}
-				size, _ := o.Facts["edns.size"].(int)
+				size, _ := o.Facts.Get("edns.size").(int)
 				got := digAnswer{
-					rcode: o.Facts["rcode"].(string), flags: o.Facts["flags"].([]string), ttls: ttls,
-					answers: plainAll(o.Facts["answers"].([]string)), edns: size, truncation: o.Facts["truncated"].(bool),
+					rcode: o.Facts.Get("rcode").(string), flags: o.Facts.Get("flags").([]string), ttls: ttls,
+					answers: plainAll(o.Facts.Get("answers").([]string)), edns: size, truncation: o.Facts.Get("truncated").(bool),
 				}
 				dig.ttls = minmax(dig.ttls)
 				sorted := cmpopts.SortSlices(func(a, b string) bool { return a < b }) // unbound rotates the records

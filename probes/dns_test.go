@@ -48,7 +48,7 @@ func observeDNS(t *testing.T, p *dnsProbe, timeout time.Duration) check.Observat
 		t.Errorf("took %v with a timeout of %v", took, timeout)
 	}
 	declared := dnsFacts()
-	for name, v := range o.Facts {
+	for name, v := range o.Facts.All() {
 		i := slices.IndexFunc(declared, func(f check.Fact) bool { return f.Name == name })
 		if i < 0 || !declared[i].Type.Accepts(v) {
 			t.Errorf("fact %s = %#v is not as declared", name, v)
@@ -64,14 +64,14 @@ func TestDNSFacts(t *testing.T) {
 	server := dnsServer(t, z.Serve)
 	o := observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.Name = "WWW.test" }), time.Minute)
 	wantFailure(t, o, "")
-	wantFacts(t, o, check.Facts{
+	wantFacts(t, o, check.FactsOf(map[string]any{
 		"rcode": "NOERROR", "answers": []string{"192.0.2.1", "192.0.2.2"}, "answer_count": 2, "cnames": []string{"web.test."},
 		"authority": []string{}, "additional": []string{}, "ttl.min": 30 * time.Second, "ttl.max": 300 * time.Second,
 		"flags": []string{"qr", "aa", "rd", "ra"}, "authoritative": true, "authenticated": false, "recursion_available": true,
 		"truncated": false, "edns.size": 1232, "edns.version": 0, "edns.fallback": false, "ede": []string{},
 		"query_name": "WWW.test.", "server": server.Addr(), "transport": "udp", "retransmits": 0, "mismatched": 0,
 		"ip": "127.0.0.1", "family": 4,
-	})
+	}))
 	if len(o.Because) > 0 {
 		t.Errorf("explanations %v", o.Because)
 	}
@@ -104,7 +104,7 @@ func TestE1Classes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.Name = tt.name }), time.Minute)
 			wantFailure(t, o, "")
-			wantFacts(t, o, check.Facts{"rcode": tt.rcode, "answer_count": 0, "answers": []string{}})
+			wantFacts(t, o, check.FactsOf(map[string]any{"rcode": tt.rcode, "answer_count": 0, "answers": []string{}}))
 			if got := o.Because["answer_count"].Code; got != tt.want {
 				t.Errorf("answer_count is explained by %q, want %q", got, tt.want)
 			}
@@ -144,8 +144,8 @@ func TestE2Silence(t *testing.T) {
 			t.Parallel()
 			o := observeDNS(t, tt.probe, short)
 			wantFailure(t, o, tt.want)
-			if _, ok := o.Facts["rcode"]; ok {
-				t.Errorf("rcode %v of no answer", o.Facts["rcode"])
+			if _, ok := o.Facts.Lookup("rcode"); ok {
+				t.Errorf("rcode %v of no answer", o.Facts.Get("rcode"))
 			}
 		})
 	}
@@ -172,7 +172,7 @@ func TestDNSSystem(t *testing.T) {
 			p.router.system = testSystem(t, tt.conf, "")
 			o := observeDNS(t, p, tt.timeout)
 			wantFailure(t, o, "")
-			wantFacts(t, o, check.Facts{"server": tt.server, "rcode": tt.rcode})
+			wantFacts(t, o, check.FactsOf(map[string]any{"server": tt.server, "rcode": tt.rcode}))
 		})
 	}
 }
@@ -190,7 +190,7 @@ func TestE3FirstPacketLost(t *testing.T) {
 	})
 	o := observeDNS(t, buildDNS(t, server.Addr(), nil), 3*time.Second)
 	wantFailure(t, o, "")
-	wantFacts(t, o, check.Facts{"retransmits": 1, "answer_count": 1})
+	wantFacts(t, o, check.FactsOf(map[string]any{"retransmits": 1, "answer_count": 1}))
 }
 
 // E4: an answer that does not fit and that TCP does not give either.
@@ -223,8 +223,8 @@ func TestE4Truncated(t *testing.T) {
 		{"TCP refused", udpOnly.Addr(), "auto", check.DNSTruncated, nil},
 		{"TCP hangs", overTCP((*testnet.DNSQuery).Hang), "auto", check.DNSTruncated, nil},
 		{"TCP closes", overTCP(func(q *testnet.DNSQuery) { q.Conn().Close() }), "auto", check.DNSTruncated, nil},
-		{"TCP answers", overTCP(z.Serve), "auto", "", check.Facts{"transport": "tcp", "truncated": true, "answer_count": 1}},
-		{"no TCP wanted", overTCP(z.Serve), "udp", "", check.Facts{"transport": "udp", "truncated": true, "answer_count": 0}},
+		{"TCP answers", overTCP(z.Serve), "auto", "", check.FactsOf(map[string]any{"transport": "tcp", "truncated": true, "answer_count": 1})},
+		{"no TCP wanted", overTCP(z.Serve), "udp", "", check.FactsOf(map[string]any{"transport": "udp", "truncated": true, "answer_count": 0})},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -395,7 +395,7 @@ func TestDNSOverTLS(t *testing.T) {
 			}
 		}), time.Minute)
 		wantFailure(t, o, "")
-		wantFacts(t, o, check.Facts{"transport": "tls", "answer_count": 1, "cert.trusted": trusted})
+		wantFacts(t, o, check.FactsOf(map[string]any{"transport": "tls", "answer_count": 1, "cert.trusted": trusted}))
 		for _, phase := range []string{check.PhaseConnect, check.PhaseTLS, check.PhaseSend, check.PhaseWait} {
 			if _, ok := o.Phases.Get(phase); !ok {
 				t.Errorf("no phase %s", phase)

@@ -154,7 +154,7 @@ func TestHTTP2GracefulGoAway(t *testing.T) {
 		_ = f.WriteData(1, false, []byte("world"))
 		headers(f, true, "trailer", "x")
 	})
-	wantFacts(t, observeHTTP(t, site, patience, h2, "body"), check.Facts{"status": 200, "body": "hello world", "version": "2"})
+	wantFacts(t, observeHTTP(t, site, patience, h2, "body"), check.FactsOf(map[string]any{"status": 200, "body": "hello world", "version": "2"}))
 }
 
 // TestHTTP2HeaderTableSize asks twice over a connection whose server allows
@@ -180,7 +180,7 @@ func TestHTTP2HeaderTableSize(t *testing.T) {
 			o.Version, o.Headers = "2", map[string]string{"X-Long": strings.Repeat("x", 50), "X-Short": "y"}
 		})
 		for _, want := range []string{"fresh", "reused", "reused"} {
-			wantFacts(t, once(t, probe), check.Facts{"status": 200, "connection": want, "reconnected": false})
+			wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"status": 200, "connection": want, "reconnected": false}))
 		}
 	}
 }

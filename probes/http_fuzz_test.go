@@ -70,7 +70,7 @@ func checkRun(t *testing.T, run *httpRun, head *httpHead, reason *check.Reason, 
 			t.Errorf("field %q: %q", f.name, f.value)
 		}
 	}
-	if body, ok := run.j.obs.Facts["body"].(string); ok && len(body) > 64<<10 {
+	if body, ok := run.j.obs.Facts.Get("body").(string); ok && len(body) > 64<<10 {
 		t.Errorf("a body of %d bytes of %d", len(body), len(said))
 	}
 }

@@ -90,7 +90,7 @@ func TestA8HTTPSUntilClose(t *testing.T) {
 				o := observeHTTP(t, "https://"+net.JoinHostPort(host, port), patience, func(o *httpOptions) { o.TLS.CA, o.Version = caFile(t), "1.1" }, "body")
 				if name == "FIN" && head == bare {
 					wantFailure(t, o, check.HTTPTruncated, "close_notify")
-				} else if wantFacts(t, o, check.Facts{"status": 200, "body": "0123456789"}); !o.Failure.IsZero() {
+				} else if wantFacts(t, o, check.FactsOf(map[string]any{"status": 200, "body": "0123456789"})); !o.Failure.IsZero() {
 					t.Errorf("%s after %q: %v", name, head, o.Failure)
 				}
 			}
@@ -124,7 +124,7 @@ func TestHTTPEarlyAnswerCounts(t *testing.T) {
 		}
 	})
 	o := observeHTTP(t, site, patience, func(o *httpOptions) { o.Body = strings.Repeat("x", 1<<20) })
-	wantFacts(t, o, check.Facts{"status": 413})
+	wantFacts(t, o, check.FactsOf(map[string]any{"status": 413}))
 }
 
 func TestB1HTTPSilentHandshake(t *testing.T) {
@@ -159,14 +159,14 @@ func TestC2C3HeaderTooLarge(t *testing.T) {
 		}
 	}
 	large := okHead + strings.Repeat("a:"+strings.Repeat("b", 120)+"\r\n", 500) + "\r\n"
-	wantFacts(t, observeHTTP(t, rawSite(t, testnet.Reply(large)), patience, nil), check.Facts{"status": 200})
+	wantFacts(t, observeHTTP(t, rawSite(t, testnet.Reply(large)), patience, nil), check.FactsOf(map[string]any{"status": 200}))
 }
 
 func TestC4Interim(t *testing.T) {
 	t.Parallel()
 	early := "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
 	site := rawSite(t, testnet.Reply(strings.Repeat(early, 5)+okHead+"Content-Length: 2\r\n\r\nok"))
-	wantFacts(t, observeHTTP(t, site, patience, nil, "body"), check.Facts{"status": 200, "body": "ok"})
+	wantFacts(t, observeHTTP(t, site, patience, nil, "body"), check.FactsOf(map[string]any{"status": 200, "body": "ok"}))
 	site = rawSite(t, testnet.ReplyForever("", early))
 	wantFailure(t, observeHTTP(t, site, patience, nil), check.HTTPMalformed, "interim")
 }
@@ -179,7 +179,7 @@ func TestC5EndlessBody(t *testing.T) {
 		"length":      testnet.ReplyForever(okHead+"Content-Length: 999999999999\r\n\r\n", "0123456789"),
 	} {
 		o := observeHTTP(t, rawSite(t, handler), patience, nil, "body")
-		wantFacts(t, o, check.Facts{"status": 200, "truncated": true, "body": nil})
+		wantFacts(t, o, check.FactsOf(map[string]any{"status": 200, "truncated": true, "body": nil}))
 		if o.Because["body"].Code != check.HTTPBodyTooLarge {
 			t.Errorf("%s: body because %v", name, o.Because["body"])
 		}
@@ -198,7 +198,7 @@ func TestC7Bombs(t *testing.T) {
 		o := observeHTTP(t, rawSite(t, testnet.Reply(response("Content-Encoding: "+bomb.name, bomb.text))), patience, func(o *httpOptions) {
 			o.MaxBody = 256 << 10
 		}, "body")
-		wantFacts(t, o, check.Facts{"status": 200, "truncated": true, "body": nil})
+		wantFacts(t, o, check.FactsOf(map[string]any{"status": 200, "truncated": true, "body": nil}))
 	}
 	for _, coding := range []string{"gzip, gzip, gzip", "br, zstd", "zstd, zstd", "compress"} {
 		o := observeHTTP(t, rawSite(t, testnet.Reply(response("Content-Encoding: "+coding, "xxxxxxxxx"))), patience, nil)
@@ -234,8 +234,8 @@ func TestC7LargestBodyInEachCoding(t *testing.T) {
 				o.MaxBody *= 2
 			}
 		}, "body")
-		wantFacts(t, o, check.Facts{"truncated": false, "size": text.Len()})
-		if o.Facts["body"] != text.String() {
+		wantFacts(t, o, check.FactsOf(map[string]any{"truncated": false, "size": text.Len()}))
+		if o.Facts.Get("body") != text.String() {
 			t.Errorf("%s: the body is another", c.name)
 		}
 	}
@@ -309,7 +309,7 @@ func TestC9C10C11C16Malformed(t *testing.T) {
 func TestC9EqualLengthsAreFine(t *testing.T) {
 	t.Parallel()
 	site := rawSite(t, testnet.Reply(okHead+"Content-Length: 2, 2\r\nContent-Length: 2\r\n\r\nok"))
-	wantFacts(t, observeHTTP(t, site, patience, nil, "body"), check.Facts{"body": "ok"})
+	wantFacts(t, observeHTTP(t, site, patience, nil, "body"), check.FactsOf(map[string]any{"body": "ok"}))
 }
 
 func TestC10EndlessWrapping(t *testing.T) {
@@ -327,15 +327,15 @@ func TestC10EndlessWrapping(t *testing.T) {
 		}
 	}
 	extended := chunked + "5;name=value\r\nhello\r\n0;last\r\nTrailer: x\r\n\r\n"
-	wantFacts(t, observeHTTP(t, rawSite(t, testnet.Reply(extended)), patience, nil, "body"), check.Facts{"body": "hello"})
+	wantFacts(t, observeHTTP(t, rawSite(t, testnet.Reply(extended)), patience, nil, "body"), check.FactsOf(map[string]any{"body": "hello"}))
 }
 
 func TestC21StrangeBytes(t *testing.T) {
 	t.Parallel()
 	site := rawSite(t, testnet.Reply("HTTP/1.1 200 \x1b[31mred\r\nX: a\x00b\x1b[0m\r\nContent-Length: 4\r\n\r\n\xff\xfe\x00\x1b"))
-	wantFacts(t, observeHTTP(t, site, patience, nil, "body", "headers"), check.Facts{
+	wantFacts(t, observeHTTP(t, site, patience, nil, "body", "headers"), check.FactsOf(map[string]any{
 		"status_text": "\x1b[31mred", "body": "\xff\xfe\x00\x1b", "headers": map[string]string{"x": "a b\x1b[0m", "content-length": "4"},
-	})
+	}))
 	o := observeHTTP(t, rawSite(t, testnet.Reply("\x1b[2J\x07bell")), patience, nil)
 	if wantFailure(t, o, check.HTTPMalformed, "[2J"); strings.ContainsAny(o.Failure.Message, "\x1b\x07") {
 		t.Errorf("message %q", o.Failure.Message)
@@ -387,7 +387,7 @@ func TestG5DeepJSON(t *testing.T) {
 		"not":  "<html>",
 	} {
 		o := observeHTTP(t, rawSite(t, testnet.Reply(response("X: y", body))), patience, nil, "json")
-		if wantFacts(t, o, check.Facts{"json": nil, "size": len(body)}); o.Because["json"].Code != "expect.json" {
+		if wantFacts(t, o, check.FactsOf(map[string]any{"json": nil, "size": len(body)})); o.Because["json"].Code != "expect.json" {
 			t.Errorf("%s: because %v", name, o.Because)
 		}
 	}

@@ -108,7 +108,7 @@ func (r *httpRun) keeps(u *url.URL) bool { return r.p.keeper != nil && u == r.p.
 // against it: the response came to its end, nothing came behind it, and both
 // sides are willing. Only a connection that may be kept is looked at for that.
 func (r *httpRun) keep(ctx context.Context, l *link, request *httpRequest, head *httpHead, body io.Reader) bool {
-	if !r.keeps(request.url) || ctx.Err() != nil || r.j.obs.Facts["truncated"] == true || !l.wire.spent(head, body) || !l.bound.detach() {
+	if !r.keeps(request.url) || ctx.Err() != nil || r.j.obs.Facts.Get("truncated") == true || !l.wire.spent(head, body) || !l.bound.detach() {
 		return false
 	}
 	if h1, ok := l.wire.(*http1); ok {
@@ -167,7 +167,7 @@ func (r *httpRun) setLink(l *link) {
 	if !l.reused {
 		obs.Set("connection.age", time.Duration(0))
 	}
-	if _, known := obs.Facts["reconnected"]; !known {
+	if _, known := obs.Facts.Lookup("reconnected"); !known {
 		obs.Set("reconnected", false)
 	}
 }

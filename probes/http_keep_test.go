@@ -93,14 +93,14 @@ func TestReuse(t *testing.T) {
 			probe := reusing(t, c.url, c.change)
 			for i, want := range []string{"fresh", "reused", "reused", "reused"} {
 				o := once(t, probe)
-				wantFacts(t, o, check.Facts{"connection": want, "reconnected": false, "ip": "127.0.0.1", "family": 4})
-				age, known := o.Facts["connection.age"].(time.Duration)
+				wantFacts(t, o, check.FactsOf(map[string]any{"connection": want, "reconnected": false, "ip": "127.0.0.1", "family": 4}))
+				age, known := o.Facts.Get("connection.age").(time.Duration)
 				_, connected := o.Phases.Get(check.PhaseConnect)
 				if !o.Failure.IsZero() || !known || (age > 0) != (i > 0) || connected != (i == 0) {
 					t.Errorf("run %d: failure %v, age %v, phases %v", i, o.Failure, age, o.Phases)
 				}
 				if strings.HasPrefix(c.url, "https") {
-					wantFacts(t, o, check.Facts{"cert.trusted": true, "cert.hostname_ok": true})
+					wantFacts(t, o, check.FactsOf(map[string]any{"cert.trusted": true, "cert.hostname_ok": true}))
 				}
 			}
 		})
@@ -121,9 +121,9 @@ func TestReuseAfterTheServerClosed(t *testing.T) {
 			closed <- struct{}{}
 		})
 		probe := reusing(t, site, func(o *httpOptions) { o.Method = method })
-		wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "reconnected": false})
+		wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "fresh", "reconnected": false}))
 		<-closed
-		wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "reconnected": true, "status": 200})
+		wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "fresh", "reconnected": true, "status": 200}))
 	}
 }
 
@@ -141,15 +141,15 @@ func TestReuseSendsAgainOnlyWhatIsHarmless(t *testing.T) {
 			}
 		})
 		probe := reusing(t, site, func(o *httpOptions) { o.Method = method })
-		wantFacts(t, once(t, probe), check.Facts{"connection": "fresh"})
+		wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "fresh"}))
 		o := once(t, probe)
 		want := 2
 		if harmless {
 			want = 3
-			wantFacts(t, o, check.Facts{"connection": "fresh", "reconnected": true, "status": 200})
+			wantFacts(t, o, check.FactsOf(map[string]any{"connection": "fresh", "reconnected": true, "status": 200}))
 		} else {
 			wantFailure(t, o, check.HTTPTruncated, "this was a kept connection, and "+method+" is not sent twice")
-			wantFacts(t, o, check.Facts{"connection": "reused", "reconnected": false})
+			wantFacts(t, o, check.FactsOf(map[string]any{"connection": "reused", "reconnected": false}))
 		}
 		if len(asked) != want {
 			t.Errorf("%s: %d requests, want %d", method, len(asked), want)
@@ -175,19 +175,19 @@ func TestReuseSendsNothingAgainOnceAnAnswerBegan(t *testing.T) {
 		}
 	})
 	probe := reusing(t, half, nil)
-	wantFacts(t, once(t, probe), check.Facts{"connection": "fresh"})
+	wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "fresh"}))
 	o := once(t, probe)
 	wantFailure(t, o, check.HTTPTruncated, "after 1 bytes")
-	wantFacts(t, o, check.Facts{"connection": "reused", "reconnected": false})
+	wantFacts(t, o, check.FactsOf(map[string]any{"connection": "reused", "reconnected": false}))
 
 	probe = reusing(t, site, nil)
 	once(t, probe)
 	ctx, cancel := context.WithTimeout(context.Background(), limited)
 	defer cancel()
-	if o := probe.Observe(ctx); o.Failure.Code != check.HTTPBodyTimeout || o.Facts["reconnected"] != false || len(asked) != 2 {
+	if o := probe.Observe(ctx); o.Failure.Code != check.HTTPBodyTimeout || o.Facts.Get("reconnected") != false || len(asked) != 2 {
 		t.Errorf("%v, facts %v, %d requests", o.Failure, o.Facts, len(asked))
 	}
-	wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "reconnected": false})
+	wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "fresh", "reconnected": false}))
 }
 
 func TestA9C17NotKept(t *testing.T) {
@@ -216,7 +216,7 @@ func TestA9C17NotKept(t *testing.T) {
 			})
 			probe := reusing(t, site+"/first", c.change)
 			once(t, probe)
-			wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "reconnected": false})
+			wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "fresh", "reconnected": false}))
 			if n := len(asked); n != 2 && name != "redirect" || n > 3 {
 				t.Errorf("%d requests", n)
 			}
@@ -256,7 +256,7 @@ func TestNoWaitBehindTheBody(t *testing.T) {
 					if ctx.Err() != nil || !o.Failure.IsZero() {
 						t.Errorf("%s: %v after %v", connection, o.Failure, o.Latency)
 					}
-					wantFacts(t, o, check.Facts{"connection": want, "truncated": name == "truncated"})
+					wantFacts(t, o, check.FactsOf(map[string]any{"connection": want, "truncated": name == "truncated"}))
 					if connection == "reuse" {
 						want = c.reuse
 					}
@@ -291,7 +291,7 @@ func TestBytesBehindOverTLS(t *testing.T) {
 				}
 			})
 			probe := reusing(t, "https://"+net.JoinHostPort(host, port), func(o *httpOptions) { o.Version = "1.1" })
-			wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "size": 5})
+			wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "fresh", "size": 5}))
 			<-answered
 			for range 2 {
 				o := once(t, probe)
@@ -299,7 +299,7 @@ func TestBytesBehindOverTLS(t *testing.T) {
 				if behind != "" {
 					want = "fresh"
 				}
-				wantFacts(t, o, check.Facts{"connection": want, "size": 5, "reconnected": behind != ""})
+				wantFacts(t, o, check.FactsOf(map[string]any{"connection": want, "size": 5, "reconnected": behind != ""}))
 				<-answered
 			}
 		}
@@ -365,7 +365,7 @@ func TestNotKeptAfterTimeoutAndCancel(t *testing.T) {
 	if o.Failure.Code != check.LocalShutdown {
 		t.Errorf("%v", o.Failure)
 	}
-	wantFacts(t, o, check.Facts{"connection": "fresh", "reconnected": false})
+	wantFacts(t, o, check.FactsOf(map[string]any{"connection": "fresh", "reconnected": false}))
 }
 
 func TestHTTP2ReuseAfterGoAway(t *testing.T) {
@@ -379,14 +379,14 @@ func TestHTTP2ReuseAfterGoAway(t *testing.T) {
 		}
 		go func() { _ = site.Serve(listener) }()
 		probe := reusing(t, "http://"+listener.Addr().String()+"/", func(o *httpOptions) { o.Version, o.Method = "2", method })
-		wantFacts(t, once(t, probe), check.Facts{"connection": "fresh", "version": "2"})
-		wantFacts(t, once(t, probe), check.Facts{"connection": "reused", "version": "2"})
+		wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "fresh", "version": "2"}))
+		wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "reused", "version": "2"}))
 		if err := site.Shutdown(timeout(t, patience)); err != nil {
 			t.Fatal(err)
 		}
 		o := once(t, probe)
 		wantFailure(t, o, check.ConnectRefused, "")
-		wantFacts(t, o, check.Facts{"reconnected": true})
+		wantFacts(t, o, check.FactsOf(map[string]any{"reconnected": true}))
 	}
 }
 
@@ -398,7 +398,7 @@ func TestFreshSaysClose(t *testing.T) {
 	for connection, want := range map[string]string{"fresh": "yes", "reuse": "no"} {
 		plan := buildHTTP(t, site, func(o *httpOptions) { o.Connection = connection }, "headers")
 		o := once(t, plan.Probe)
-		if headers := o.Facts["headers"].(map[string]string); headers["x-close"] != want {
+		if headers := o.Facts.Get("headers").(map[string]string); headers["x-close"] != want {
 			t.Errorf("%s: %v", connection, headers)
 		}
 		if err := plan.Probe.(check.Closer).Close(); err != nil {
@@ -422,13 +422,13 @@ func TestCloseEndsKeeping(t *testing.T) {
 	})
 	probe := reusing(t, site, nil)
 	once(t, probe)
-	wantFacts(t, once(t, probe), check.Facts{"connection": "reused"})
+	wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "reused"}))
 	if err := probe.(check.Closer).Close(); err != nil {
 		t.Fatal(err)
 	}
 	<-ended
 	for range 2 {
-		wantFacts(t, once(t, probe), check.Facts{"connection": "fresh"})
+		wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "fresh"}))
 		<-ended
 	}
 }
@@ -442,7 +442,7 @@ func TestReuseAtOnce(t *testing.T) {
 	for range 4 {
 		runs.Go(func() {
 			for range 25 {
-				if o := once(t, probe); !o.Failure.IsZero() || o.Facts["status"] != 200 {
+				if o := once(t, probe); !o.Failure.IsZero() || o.Facts.Get("status") != 200 {
 					t.Errorf("%v %v", o.Failure, o.Facts)
 				}
 			}

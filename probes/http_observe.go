@@ -66,7 +66,7 @@ func (p *httpProbe) Observe(ctx context.Context) check.Observation {
 		timeout = deadline.Sub(j.start)
 	}
 	j.obs.Phases = make(check.Phases, 0, 6)
-	j.obs.Facts = make(check.Facts, p.room())
+	j.obs.Facts = make(check.Facts, 0, p.room())
 	j.from = p.home.route.from()
 	from := j.from
 	j.obs.Reproduce = func() string { return p.reproduce(timeout, from) }
@@ -280,7 +280,7 @@ func (r *httpRun) open(ctx context.Context, u *url.URL) (*link, *check.Reason) {
 	}
 	if r.p.keeper != nil {
 		facts := r.j.obs.Facts
-		l.made, l.bound, l.ip, l.family = time.Now(), conn.(*guarded), facts["ip"], facts["family"]
+		l.made, l.bound, l.ip, l.family = time.Now(), conn.(*guarded), facts.Get("ip"), facts.Get("family")
 	}
 	return l, nil
 }
@@ -323,7 +323,7 @@ func (r *httpRun) trusts() *check.Reason {
 		return nil
 	}
 	for _, fact := range []string{"cert.trusted", "cert.hostname_ok"} {
-		if ok, _ := r.j.obs.Facts[fact].(bool); !ok {
+		if ok, _ := r.j.obs.Facts.Get(fact).(bool); !ok {
 			reason, known := r.j.obs.Because[fact]
 			if !known {
 				reason = check.Reason{Code: check.TLSUntrusted, Message: fact + " is not true"}

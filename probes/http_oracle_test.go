@@ -181,11 +181,11 @@ func TestOracleHTTPSeesWhatCurlSees(t *testing.T) {
 			}
 		}, "body")
 		wantFailure(t, o, "")
-		got := fmt.Sprintf("%v %v %v %v", o.Facts["status"], o.Facts["redirects"], o.Facts["version"], o.Facts["url"])
+		got := fmt.Sprintf("%v %v %v %v", o.Facts.Get("status"), o.Facts.Get("redirects"), o.Facts.Get("version"), o.Facts.Get("url"))
 		if got != want {
 			t.Errorf("%s %v: sonde saw %s, curl %s", c.url, c.args, got, want)
 		}
-		if sent, _ := o.Facts["body"].(string); !strings.Contains(strings.Join(c.args, " "), "-I") && sent != string(text) {
+		if sent, _ := o.Facts.Get("body").(string); !strings.Contains(strings.Join(c.args, " "), "-I") && sent != string(text) {
 			t.Errorf("%s %v: sonde read %d bytes, curl %d", c.url, c.args, len(sent), len(text))
 		}
 	}
@@ -233,7 +233,7 @@ func TestOracleHTTPReproduce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := observeHTTP(t, c.url, patience, c.change)
-			status, _ := o.Facts["status"].(int)
+			status, _ := o.Facts.Get("status").(int)
 			failed := o.Failure.Code != ""
 			if status != c.status || failed != (c.exit != 0) {
 				t.Fatalf("status %d, failure %v", status, o.Failure)
@@ -274,10 +274,10 @@ func TestOracleNginxReuse(t *testing.T) {
 		var got []string
 		for range 4 {
 			o := once(t, probe)
-			if !o.Failure.IsZero() || o.Facts["reconnected"] != false {
+			if !o.Failure.IsZero() || o.Facts.Get("reconnected") != false {
 				t.Errorf("%s: %v, facts %v", c.url, o.Failure, o.Facts)
 			}
-			got = append(got, fmt.Sprint(o.Facts["connection"]))
+			got = append(got, fmt.Sprint(o.Facts.Get("connection")))
 		}
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%s over %s: %s, want %s", c.url, c.version, got, c.want)

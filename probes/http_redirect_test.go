@@ -26,18 +26,18 @@ func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
 func TestHTTPRedirects(t *testing.T) {
 	t.Parallel()
 	site := httpSite(t, nil, testnet.Site())
-	wantFacts(t, observeHTTP(t, site+"/redirect/3", patience, nil), check.Facts{
+	wantFacts(t, observeHTTP(t, site+"/redirect/3", patience, nil), check.FactsOf(map[string]any{
 		"status": 200, "redirects": 3, "url": site + "/",
 		"redirect_chain": []string{site + "/redirect/3", site + "/redirect/2", site + "/redirect/1"},
-	})
-	wantFacts(t, observeHTTP(t, site+"/redirect/3", patience, func(o *httpOptions) { o.Redirects = 3 }), check.Facts{"status": 200})
+	}))
+	wantFacts(t, observeHTTP(t, site+"/redirect/3", patience, func(o *httpOptions) { o.Redirects = 3 }), check.FactsOf(map[string]any{"status": 200}))
 	o := observeHTTP(t, site+"/redirect/3", patience, func(o *httpOptions) { o.Redirects = 2 })
 	wantFailure(t, o, check.HTTPRedirectLimit, "more than 2 redirects")
-	if o.Facts["status"] != 302 || o.Facts["redirects"] != 2 {
+	if o.Facts.Get("status") != 302 || o.Facts.Get("redirects") != 2 {
 		t.Errorf("facts %v", o.Facts)
 	}
 	o = observeHTTP(t, site+"/redirect/3", patience, func(o *httpOptions) { o.Redirects = 0 })
-	wantFacts(t, o, check.Facts{"status": 302, "redirects": 0, "url": site + "/redirect/3"})
+	wantFacts(t, o, check.FactsOf(map[string]any{"status": 302, "redirects": 0, "url": site + "/redirect/3"}))
 }
 
 func TestC12RedirectLoop(t *testing.T) {
@@ -109,7 +109,7 @@ func TestC14BodyStaysWithTheOrigin(t *testing.T) {
 		{"/308", "POST", "", 200, 1, "POST"},
 	} {
 		o := observeHTTP(t, site+c.path, patience, func(o *httpOptions) { o.Method, o.Body = c.method, c.body })
-		wantFacts(t, o, check.Facts{"status": c.status, "redirects": c.redirects})
+		wantFacts(t, o, check.FactsOf(map[string]any{"status": c.status, "redirects": c.redirects}))
 		sent := ""
 		if len(asked) > 0 {
 			sent = <-asked
@@ -171,7 +171,7 @@ func TestB8ShortestLifetimeOfAllHops(t *testing.T) {
 		"plain first":   {httpSite(t, nil, to(site(5*days, testnet.Site()))), 5 * days},
 	} {
 		o := observeHTTP(t, c.url, patience, func(o *httpOptions) { o.TLS.CA = caFile(t) })
-		wantFacts(t, o, check.Facts{"status": 200, "cert.trusted": true})
+		wantFacts(t, o, check.FactsOf(map[string]any{"status": 200, "cert.trusted": true}))
 		wantLifetime(t, name, o, c.want)
 	}
 	// Each run is for itself, also where a connection is kept.
@@ -191,7 +191,7 @@ func TestB8ShortestLifetimeOfAllHops(t *testing.T) {
 func wantLifetime(t *testing.T, name string, o check.Observation, want time.Duration) {
 	t.Helper()
 	for _, fact := range []string{leafLifetime, chainLifetime} {
-		if d, _ := o.Facts[fact].(time.Duration); d > want || d < want-time.Hour {
+		if d, _ := o.Facts.Get(fact).(time.Duration); d > want || d < want-time.Hour {
 			t.Errorf("%s: %s %v, want %v; failure %v", name, fact, d, want, o.Failure)
 		}
 	}

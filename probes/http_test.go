@@ -78,7 +78,7 @@ func TestHTTPFactsOfEachVersion(t *testing.T) {
 			o := observeHTTP(t, c.url+"/json", patience, func(o *httpOptions) {
 				o.Version, o.TLS.CA = c.option, caFile(t)
 			}, "body", "json", "headers")
-			wantFacts(t, o, check.Facts{
+			wantFacts(t, o, check.FactsOf(map[string]any{
 				"status": 200, "version": c.version, "content_type": "application/json", "size": 63, "truncated": false,
 				"encoding": "", "url": c.url + "/json", "redirects": 0, "proxy": "", "ip": "127.0.0.1", "family": 4,
 				"body": `{"status":"ok","version":3,"items":[{"name":"a"},{"name":"b"}]}`,
@@ -86,15 +86,15 @@ func TestHTTPFactsOfEachVersion(t *testing.T) {
 					"status": "ok", "version": 3.0,
 					"items": []any{map[string]any{"name": "a"}, map[string]any{"name": "b"}},
 				},
-			})
+			}))
 			if c.alpn != "" {
-				wantFacts(t, o, check.Facts{"tls.alpn": c.alpn, "cert.trusted": true, "cert.hostname_ok": true})
+				wantFacts(t, o, check.FactsOf(map[string]any{"tls.alpn": c.alpn, "cert.trusted": true, "cert.hostname_ok": true}))
 			}
-			if h := o.Facts["headers"].(map[string]string); h["content-type"] != "application/json" {
+			if h := o.Facts.Get("headers").(map[string]string); h["content-type"] != "application/json" {
 				t.Errorf("headers %v", h)
 			}
 			for _, f := range httpFacts() {
-				if v, ok := o.Facts[f.Name]; ok && !f.Type.Accepts(v) {
+				if v, ok := o.Facts.Lookup(f.Name); ok && !f.Type.Accepts(v) {
 					t.Errorf("%s is a %T, want a %s", f.Name, v, f.Type)
 				}
 			}
@@ -111,7 +111,7 @@ func TestHTTPCostlyFactsOnlyWhenNeeded(t *testing.T) {
 	t.Parallel()
 	o := observeHTTP(t, httpSite(t, nil, testnet.Site())+"/json", patience, nil)
 	for _, name := range []string{"body", "json", "headers"} {
-		if v, ok := o.Facts[name]; ok {
+		if v, ok := o.Facts.Lookup(name); ok {
 			t.Errorf("%s is %v though nobody asked", name, v)
 		}
 	}
@@ -120,8 +120,8 @@ func TestHTTPCostlyFactsOnlyWhenNeeded(t *testing.T) {
 // echo is the answer of testnet's /echo.
 func echo(t *testing.T, o check.Observation) (method, body string, headers map[string]any, all map[string]any) {
 	t.Helper()
-	wantFacts(t, o, check.Facts{"status": 200})
-	all, ok := o.Facts["json"].(map[string]any)
+	wantFacts(t, o, check.FactsOf(map[string]any{"status": 200}))
+	all, ok := o.Facts.Get("json").(map[string]any)
 	if !ok {
 		t.Fatalf("no JSON: %v", o.Because)
 	}
@@ -163,9 +163,9 @@ func TestHTTPRequest(t *testing.T) {
 			}
 			wantFacts(t, observeHTTP(t, site+"/bytes/100", patience, func(o *httpOptions) {
 				o.Version, o.Method = version, "HEAD"
-			}), check.Facts{"status": 200, "size": 0})
+			}), check.FactsOf(map[string]any{"status": 200, "size": 0}))
 			wantFacts(t, observeHTTP(t, site+"/status/204", patience, func(o *httpOptions) { o.Version = version }),
-				check.Facts{"status": 204, "size": 0})
+				check.FactsOf(map[string]any{"status": 204, "size": 0}))
 		})
 	}
 }
@@ -188,7 +188,7 @@ func TestHTTPAuth(t *testing.T) {
 		if strings.Contains(plan.Target, "password") {
 			t.Errorf("%s: target %s", name, plan.Target)
 		}
-		wantFacts(t, plan.Probe.Observe(timeout(t, patience)), check.Facts{"status": c.status, "url": site + "/private"})
+		wantFacts(t, plan.Probe.Observe(timeout(t, patience)), check.FactsOf(map[string]any{"status": c.status, "url": site + "/private"}))
 	}
 	o := observeHTTP(t, site+"/echo", patience, func(o *httpOptions) { o.Auth.Token = "t0ken" }, "json")
 	if _, _, h, _ := echo(t, o); !cmp.Equal(h["Authorization"], []any{"Bearer t0ken"}) {
@@ -214,7 +214,7 @@ func TestHTTPPinKeepsHostAndSNI(t *testing.T) {
 	if sni := <-names; sni != "pinned.test" || all["host"] != "pinned.test:"+port {
 		t.Errorf("sni %s, host %s", sni, all["host"])
 	}
-	wantFacts(t, o, check.Facts{"cert.hostname_ok": true, "ip": "127.0.0.1"})
+	wantFacts(t, o, check.FactsOf(map[string]any{"cert.hostname_ok": true, "ip": "127.0.0.1"}))
 	if line := o.Reproduce(); !strings.Contains(line, "--resolve pinned.test:"+port+":127.0.0.1") {
 		t.Errorf("reproduce: %s", line)
 	}
@@ -234,12 +234,12 @@ func TestHTTPUnverifiedPeerGetsNoRequest(t *testing.T) {
 	} {
 		site := httpSite(t, serverConfig(t, c.cert), count)
 		o := observeHTTP(t, site, patience, func(o *httpOptions) { o.TLS.CA = caFile(t) })
-		if o.Failure.Code != c.code || o.Facts["cert.not_after"] == nil || len(asked) != 0 {
+		if o.Failure.Code != c.code || o.Facts.Get("cert.not_after") == nil || len(asked) != 0 {
 			t.Errorf("%s: %v, facts %v, %d requests", name, o.Failure, o.Facts, len(asked))
 		}
 		o = observeHTTP(t, site, patience, func(o *httpOptions) { o.TLS.CA, o.TLS.Insecure = caFile(t), true })
-		wantFacts(t, o, check.Facts{"status": 200})
-		if o.Facts["cert.trusted"] == true && o.Facts["cert.hostname_ok"] == true || len(asked) != 1 {
+		wantFacts(t, o, check.FactsOf(map[string]any{"status": 200}))
+		if o.Facts.Get("cert.trusted") == true && o.Facts.Get("cert.hostname_ok") == true || len(asked) != 1 {
 			t.Errorf("%s, insecure: facts %v, %d requests", name, o.Facts, len(asked))
 		}
 		<-asked
@@ -262,7 +262,7 @@ func TestHTTPDecoding(t *testing.T) {
 	for _, c := range encodings(t, "hello from inside") {
 		site := rawSite(t, testnet.Reply(response("Content-Encoding: "+c.name, c.text)))
 		o := observeHTTP(t, site, patience, nil, "body")
-		wantFacts(t, o, check.Facts{"status": 200, "encoding": c.name, "body": "hello from inside", "size": 17})
+		wantFacts(t, o, check.FactsOf(map[string]any{"status": 200, "encoding": c.name, "body": "hello from inside", "size": 17}))
 	}
 	site := httpSite(t, nil, testnet.Site())
 	o := observeHTTP(t, site+"/echo", patience, func(o *httpOptions) { o.Compression = "any" }, "json")
@@ -270,7 +270,7 @@ func TestHTTPDecoding(t *testing.T) {
 		t.Errorf("headers %v", h)
 	}
 	empty := rawSite(t, testnet.Reply(response("Content-Encoding: gzip", "")))
-	wantFacts(t, observeHTTP(t, empty, patience, nil), check.Facts{"size": 0})
+	wantFacts(t, observeHTTP(t, empty, patience, nil), check.FactsOf(map[string]any{"size": 0}))
 }
 
 func TestHTTPBodyLimit(t *testing.T) {
@@ -280,9 +280,9 @@ func TestHTTPBodyLimit(t *testing.T) {
 	for _, version := range []string{"1.1", "2"} {
 		change := func(o *httpOptions) { limit(o); o.Version = version }
 		wantFacts(t, observeHTTP(t, site+"/bytes/1000", patience, change, "body"),
-			check.Facts{"size": 1000, "truncated": false, "body": strings.Repeat("\x00", 1000)})
+			check.FactsOf(map[string]any{"size": 1000, "truncated": false, "body": strings.Repeat("\x00", 1000)}))
 		o := observeHTTP(t, site+"/bytes/100000", patience, change, "body", "json")
-		wantFacts(t, o, check.Facts{"truncated": true, "size": nil, "body": nil, "json": nil})
+		wantFacts(t, o, check.FactsOf(map[string]any{"truncated": true, "size": nil, "body": nil, "json": nil}))
 		for _, fact := range []string{"size", "body", "json"} {
 			if o.Because[fact].Code != check.HTTPBodyTooLarge {
 				t.Errorf("%s because %v", fact, o.Because[fact])
@@ -321,15 +321,15 @@ func TestHTTPProxy(t *testing.T) {
 			t.Fatal(name, err)
 		}
 		seen := plan.Probe.Observe(timeout(t, patience))
-		wantFacts(t, seen, check.Facts{"status": 200})
+		wantFacts(t, seen, check.FactsOf(map[string]any{"status": 200}))
 		got := ""
 		select {
 		case got = <-asked:
 		default:
 		}
-		used := seen.Facts["proxy"] == "http://"+proxy
+		used := seen.Facts.Get("proxy") == "http://"+proxy
 		if got != c.want || used != (c.want != "") {
-			t.Errorf("%s: the proxy was asked %q, want %q; fact %v", name, got, c.want, seen.Facts["proxy"])
+			t.Errorf("%s: the proxy was asked %q, want %q; fact %v", name, got, c.want, seen.Facts.Get("proxy"))
 		}
 		if mask := check.NewMask(plan.Secrets...); c.option == withUser && strings.Contains(mask.String(seen.Reproduce()), "pr0xypass") {
 			t.Errorf("%s: %s", name, seen.Reproduce())

@@ -55,7 +55,7 @@ func benchHTTPS(b *testing.B, each bool) {
 	b.ReportAllocs()
 	for b.Loop() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		if o := plan.Probe.Observe(ctx); !o.Failure.IsZero() || o.Facts["cert.trusted"] != true {
+		if o := plan.Probe.Observe(ctx); !o.Failure.IsZero() || o.Facts.Get("cert.trusted") != true {
 			b.Fatal(o.Failure, o.Because)
 		}
 		cancel()

@@ -107,17 +107,17 @@ func TestDatagramSocket(t *testing.T) {
 		if !measured(t, obs) {
 			return
 		}
-		if obs.Facts["received"] != 3 || os.Getenv(icmpChild) != "" && obs.Facts["socket"] != "datagram" {
+		if obs.Facts.Get("received") != 3 || os.Getenv(icmpChild) != "" && obs.Facts.Get("socket") != "datagram" {
 			t.Fatalf("%s: %+v", host, obs)
 		}
 		if os.Getenv(icmpChild) != "" {
 			pingAtOnce(t, host, 300)
 			datagramIDs(t, host)
 		}
-		if _, ok := obs.Facts["ttl"]; !ok {
+		if _, ok := obs.Facts.Lookup("ttl"); !ok {
 			t.Errorf("%s: no ttl", host)
 		}
-		fmt.Println("pinged through", obs.Facts["socket"])
+		fmt.Println("pinged through", obs.Facts.Get("socket"))
 	}
 }
 
@@ -140,7 +140,7 @@ func TestA15NoRouteToTheFirstFamily(t *testing.T) {
 	through := func(o *icmpOptions) { o.Resolver = server.Addr() }
 	obs := observePing(t, pingTimeout(t, pingSlack), "both.example", through)
 	wantFailure(t, obs, "")
-	wantFacts(t, obs, check.Facts{"ip": "127.0.0.1", "family": 4, "received": 3})
+	wantFacts(t, obs, check.FactsOf(map[string]any{"ip": "127.0.0.1", "family": 4, "received": 3}))
 	wantFailure(t, observePing(t, pingTimeout(t, pingSlack), "six.example", through), check.LocalRoute, "no route to 2001:db8::1")
 	fmt.Println("fell back")
 }
@@ -225,7 +225,7 @@ func pingAtOnce(t *testing.T, host string, n int) {
 	}
 	wg.Wait()
 	for i, obs := range all {
-		if obs.Facts["received"] != 3 || obs.Facts["duplicates"] != 0 || obs.Facts["mismatched"] != 0 {
+		if obs.Facts.Get("received") != 3 || obs.Facts.Get("duplicates") != 0 || obs.Facts.Get("mismatched") != 0 {
 			t.Fatalf("pinger %d of %d: %v %+v", i, n, obs.Facts, obs.Failure)
 		}
 	}
@@ -265,7 +265,7 @@ func TestF3OthersTraffic(t *testing.T) {
 	obs := observePing(t, pingTimeout(t, pingSlack), "127.0.0.1", func(o *icmpOptions) { o.Count = 50 })
 	close(stop)
 	wg.Wait()
-	if obs.Facts["received"] != 50 || obs.Facts["duplicates"] != 0 || obs.Facts["mismatched"] != 0 {
+	if obs.Facts.Get("received") != 50 || obs.Facts.Get("duplicates") != 0 || obs.Facts.Get("mismatched") != 0 {
 		t.Errorf("%v %+v", obs.Facts, obs.Failure)
 	}
 }
@@ -281,11 +281,11 @@ func TestF6PingedAddressDoesNotAnswer(t *testing.T) {
 		if !measured(t, obs) {
 			return
 		}
-		if n, ok := obs.Facts["mismatched"].(int); ok && n > 0 {
+		if n, ok := obs.Facts.Get("mismatched").(int); ok && n > 0 {
 			break
 		}
 	}
-	if !obs.Failure.IsZero() || obs.Facts["received"] != 0 {
+	if !obs.Failure.IsZero() || obs.Facts.Get("received") != 0 {
 		t.Errorf("%v %+v", obs.Facts, obs.Failure)
 	}
 	want := "but 127.0.0.1 answered in its place"
@@ -336,8 +336,8 @@ func TestICMPEndsWithItsTimeout(t *testing.T) {
 	if obs.Failure.Code == check.ICMPTimeout {
 		return // this machine was so busy that the time was over before the start
 	}
-	if sent, ok := obs.Facts["sent"].(int); !ok || sent < 1 || sent > 4 {
-		t.Errorf("sent %v packets in 200ms, 50ms apart", obs.Facts["sent"])
+	if sent, ok := obs.Facts.Get("sent").(int); !ok || sent < 1 || sent > 4 {
+		t.Errorf("sent %v packets in 200ms, 50ms apart", obs.Facts.Get("sent"))
 	}
 }
 
@@ -352,7 +352,7 @@ func TestICMPEndsWhenCancelled(t *testing.T) {
 	if obs.Failure.Code != check.LocalShutdown || !strings.Contains(obs.Failure.Message, "interrupt signal") || obs.Latency > pingSlack/2 {
 		t.Errorf("failure %+v after %s", obs.Failure, obs.Latency)
 	}
-	if sent, ok := obs.Facts["sent"].(int); !ok || sent < 1 {
+	if sent, ok := obs.Facts.Get("sent").(int); !ok || sent < 1 {
 		t.Errorf("what was seen is lost: %v", obs.Facts)
 	}
 }
@@ -372,7 +372,7 @@ func TestICMPSourceAndSize(t *testing.T) {
 		if !measured(t, obs) {
 			return
 		}
-		if obs.Failure.Code != tc.want || tc.want == "" && obs.Facts["received"] != 3 {
+		if obs.Failure.Code != tc.want || tc.want == "" && obs.Facts.Get("received") != 3 {
 			t.Errorf("%s: %v %+v", name, obs.Facts, obs.Failure)
 		}
 	}

@@ -58,8 +58,8 @@ func TestOraclePingTimes(t *testing.T) {
 		t.Fatal(err)
 	}
 	obs := observePing(t, pingTimeout(t, pingSlack), "127.0.0.1", func(o *icmpOptions) { o.Count, o.Interval = 20, 10*time.Millisecond })
-	ours, ok := obs.Facts["rtt.min"].(time.Duration)
-	if !ok || obs.Facts["received"] != 20 {
+	ours, ok := obs.Facts.Get("rtt.min").(time.Duration)
+	if !ok || obs.Facts.Get("received") != 20 {
 		t.Fatalf("%v %+v", obs.Facts, obs.Failure)
 	}
 	for name, theirs := range map[string]time.Duration{
@@ -151,13 +151,13 @@ func (p *labPing) options(o *icmpOptions) {
 // observed makes of an observation what a test wants to compare.
 func (p labPing) observed(obs check.Observation) labPing {
 	why := obs.Failure
-	if why.IsZero() && obs.Facts["received"] == 0 {
+	if why.IsZero() && obs.Facts.Get("received") == 0 {
 		why = obs.Because["received"]
 	}
 	p.Code, p.Message = why.Code, why.Message
-	p.Loss, _ = obs.Facts["loss"].(float64)
-	p.Reply, _ = obs.Facts["ttl"].(int)
-	p.Report, _ = obs.Facts["report"].(string)
+	p.Loss, _ = obs.Facts.Get("loss").(float64)
+	p.Reply, _ = obs.Facts.Get("ttl").(int)
+	p.Report, _ = obs.Facts.Get("report").(string)
 	return p
 }
 
@@ -299,7 +299,7 @@ func pingInLab(t *testing.T, role string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println(obs.Facts["socket"], string(out))
+	fmt.Println(obs.Facts.Get("socket"), string(out))
 }
 
 // worst makes the storm and returns the observation of the host that differs

@@ -73,7 +73,7 @@ func measured(t *testing.T, obs check.Observation) bool {
 	if obs.Failure.Code != check.LocalPermission || !strings.Contains(obs.Failure.Message, "\nhint: ") {
 		t.Fatalf("failure %+v, want %s with a hint", obs.Failure, check.LocalPermission)
 	}
-	if _, ok := obs.Facts["received"]; ok {
+	if _, ok := obs.Facts.Lookup("received"); ok {
 		t.Error("facts of a round that never was")
 	}
 	return false
@@ -108,17 +108,17 @@ func TestICMPLoopback(t *testing.T) {
 		if !obs.Failure.IsZero() || len(obs.Because) > 0 {
 			t.Fatalf("%s: failure %+v %v", host, obs.Failure, obs.Because)
 		}
-		want := check.Facts{
+		want := check.FactsOf(map[string]any{
 			"sent": 3, "received": 3, "loss": 0.0, "duplicates": 0, "mismatched": 0, "report": "",
 			"ip": host, "family": int(familyOf(netip.MustParseAddr(host))),
-		}
-		for name, v := range want {
-			if diff := cmp.Diff(v, obs.Facts[name]); diff != "" {
+		})
+		for name, v := range want.All() {
+			if diff := cmp.Diff(v, obs.Facts.Get(name)); diff != "" {
 				t.Errorf("%s: %s: %s", host, name, diff)
 			}
 		}
-		if ttl, ok := obs.Facts["ttl"].(int); !ok || ttl < 1 || ttl > 255 {
-			t.Errorf("%s: ttl %v", host, obs.Facts["ttl"])
+		if ttl, ok := obs.Facts.Get("ttl").(int); !ok || ttl < 1 || ttl > 255 {
+			t.Errorf("%s: ttl %v", host, obs.Facts.Get("ttl"))
 		}
 		checkTimes(t, obs)
 	}
@@ -129,9 +129,9 @@ func checkTimes(t *testing.T, obs check.Observation) {
 	t.Helper()
 	var last time.Duration
 	for _, name := range []string{"rtt.min", "rtt.median", "rtt.p95", "rtt.max"} {
-		d, ok := obs.Facts[name].(time.Duration)
+		d, ok := obs.Facts.Get(name).(time.Duration)
 		if !ok || d < last || d > obs.Latency {
-			t.Errorf("%s is %v after %s, latency %s", name, obs.Facts[name], last, obs.Latency)
+			t.Errorf("%s is %v after %s, latency %s", name, obs.Facts.Get(name), last, obs.Latency)
 		}
 		last = d
 	}
@@ -146,14 +146,14 @@ func checkTimes(t *testing.T, obs check.Observation) {
 // TestICMPFactsAreDeclared guards the list that expectations are compiled with.
 func TestICMPFactsAreDeclared(t *testing.T) {
 	declared := icmpKind(t).Facts
-	obs := check.Observation{Facts: check.Facts{"resolved_name": "set by resolve"}}
+	obs := check.Observation{Facts: check.FactsOf(map[string]any{"resolved_name": "set by resolve"})}
 	plan := &echoPlan{to: netip.IPv6Loopback(), count: 2}
 	recordEchoes(&obs, plan, &echoes{
 		socket: "raw", sent: 2, received: 2, ttl: 64, rtts: []time.Duration{1, 2},
 		report: &icmpReport{from: netip.IPv6Loopback(), ipv6: true, typ: typeTimeExceeded6},
 	})
 	for _, f := range declared {
-		if v, ok := obs.Facts[f.Name]; !ok || !f.Type.Accepts(v) {
+		if v, ok := obs.Facts.Lookup(f.Name); !ok || !f.Type.Accepts(v) {
 			t.Errorf("%s is declared as %s and recorded as %v", f.Name, f.Type, v)
 		}
 	}
@@ -174,7 +174,7 @@ func TestF12LossOfSomePackets(t *testing.T) {
 	var obs check.Observation
 	recordEchoes(&obs, &echoPlan{to: netip.IPv6Loopback(), count: 3},
 		&echoes{sent: 3, received: 2, rtts: []time.Duration{1, noReply, 2}})
-	if obs.Facts["loss"] != 1.0/3 || obs.Facts["received"] != 2 || len(obs.Because) > 0 {
+	if obs.Facts.Get("loss") != 1.0/3 || obs.Facts.Get("received") != 2 || len(obs.Because) > 0 {
 		t.Errorf("facts %v because %v", obs.Facts, obs.Because)
 	}
 	for _, f := range icmpFacts() {
@@ -218,8 +218,8 @@ func TestICMPSilenceIsExplained(t *testing.T) {
 				t.Errorf("%s: %s: %s", name, fact, diff)
 			}
 		}
-		if obs.Facts["loss"] != 1.0 {
-			t.Errorf("%s: loss %v", name, obs.Facts["loss"])
+		if obs.Facts.Get("loss") != 1.0 {
+			t.Errorf("%s: loss %v", name, obs.Facts.Get("loss"))
 		}
 	}
 }

@@ -155,7 +155,7 @@ func TestConnectRecordsPhaseAndFacts(t *testing.T) {
 	}
 	conn.Close()
 	o := j.end()
-	if o.Facts["ip"] != "127.0.0.1" || o.Facts["family"] != 4 {
+	if o.Facts.Get("ip") != "127.0.0.1" || o.Facts.Get("family") != 4 {
 		t.Errorf("facts %v", o.Facts)
 	}
 	if _, ok := o.Phases.Get(check.PhaseResolve); ok {

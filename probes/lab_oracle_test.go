@@ -95,7 +95,7 @@ func probeInLab(t *testing.T) {
 	all.Wait()
 	for i, p := range probes {
 		p.Code, p.Up = seen[i].Failure.Code, ""
-		if ip, ok := seen[i].Facts["ip"].(string); ok && p.Kind == "A16" {
+		if ip, ok := seen[i].Facts.Get("ip").(string); ok && p.Kind == "A16" {
 			p.Up = ip
 		}
 		line, err := json.Marshal(p)

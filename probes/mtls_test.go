@@ -41,7 +41,7 @@ func TestHTTPWithAClientCertificate(t *testing.T) {
 				t.Errorf("TLS %s, HTTP %s: %v", tlsVersionName(version), http, o.Failure)
 				continue
 			}
-			wantFacts(t, o, check.Facts{"status": 200, "version": http, "tls.version": tlsVersionName(version)})
+			wantFacts(t, o, check.FactsOf(map[string]any{"status": 200, "version": http, "tls.version": tlsVersionName(version)}))
 		}
 	}
 }
@@ -60,7 +60,7 @@ func TestTCPStepsWithAClientCertificate(t *testing.T) {
 			t.Errorf("TLS %s: %v", tlsVersionName(version), o.Failure)
 			continue
 		}
-		wantFacts(t, o, check.Facts{"dialogue": true, "tls.version": tlsVersionName(version)})
+		wantFacts(t, o, check.FactsOf(map[string]any{"dialogue": true, "tls.version": tlsVersionName(version)}))
 	}
 }
 
@@ -91,6 +91,6 @@ func TestDNSOverTLSWithAClientCertificate(t *testing.T) {
 			t.Errorf("TLS %s: %v", tlsVersionName(version), o.Failure)
 			continue
 		}
-		wantFacts(t, o, check.Facts{"answer_count": 1})
+		wantFacts(t, o, check.FactsOf(map[string]any{"answer_count": 1}))
 	}
 }

@@ -28,8 +28,8 @@ func wantFailure(t *testing.T, o check.Observation, code check.Code, parts ...st
 func wantFacts(t *testing.T, o check.Observation, want check.Facts) {
 	t.Helper()
 	got := check.Facts{}
-	for name := range want {
-		got[name] = o.Facts[name]
+	for name := range want.All() {
+		got.Set(name, o.Facts.Get(name))
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("facts (-want +got):\n%s\nfailure: %+v", diff, o.Failure)

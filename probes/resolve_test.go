@@ -162,7 +162,7 @@ func TestResolve(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("addresses (-want +got):\n%s", diff)
 			}
-			found, _ := j.obs.Facts["resolved_name"].(string)
+			found, _ := j.obs.Facts.Get("resolved_name").(string)
 			if found != tt.found {
 				t.Errorf("resolved_name %q, want %q", found, tt.found)
 			}
@@ -205,7 +205,7 @@ func TestE14SearchDomains(t *testing.T) {
 			mu.Unlock()
 			j := begin()
 			_, reason := j.resolve(within(t, time.Minute), &router{search: tt.search, system: testSystem(t, conf, "")}, "api.example")
-			found, _ := j.obs.Facts["resolved_name"].(string)
+			found, _ := j.obs.Facts.Get("resolved_name").(string)
 			if resolveCode(reason) != tt.code || found != tt.found {
 				t.Errorf("reason %+v, resolved_name %q", reason, found)
 			}

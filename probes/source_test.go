@@ -121,7 +121,7 @@ func TestCloseReset(t *testing.T) {
 			ended <- err
 		})
 		o = observeHTTP(t, "http://"+net.JoinHostPort(host, port)+"/", patience, func(o *httpOptions) { o.Close = how })
-		if o.Facts["status"] != 200 {
+		if o.Facts.Get("status") != 200 {
 			t.Errorf("http, close: %q: %v %v", how, o.Facts, o.Failure)
 		}
 		if err := <-ended; !errors.Is(err, want) {

@@ -153,7 +153,7 @@ func (p *tcpProbe) Observe(ctx context.Context) check.Observation {
 	from := j.from
 	j.obs.Reproduce = func() string { return p.reproduce(from) }
 	if p.tls == nil {
-		j.obs.Facts = make(check.Facts, 4) // the usual room is for a certificate
+		j.obs.Facts = make(check.Facts, 0, 4) // the usual room is for a certificate
 	}
 	conn, reason := j.connect(ctx, p.route, p.host, p.port)
 	if reason != nil {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"net"
 	"regexp"
 	"strconv"
@@ -102,8 +103,8 @@ func TestBanner(t *testing.T) {
 			t.Parallel()
 			host, port := listen(t, tt.handler)
 			o := observeTCP(t, tcpOptions{MaxBanner: tt.max}, host, port, patience, "banner")
-			if !o.Failure.IsZero() || o.Facts["banner"] != tt.want {
-				t.Errorf("failure %v, got %.40q, want %.40q", o.Failure, o.Facts["banner"], tt.want)
+			if !o.Failure.IsZero() || o.Facts.Get("banner") != tt.want {
+				t.Errorf("failure %v, got %.40q, want %.40q", o.Failure, o.Facts.Get("banner"), tt.want)
 			}
 		})
 	}
@@ -143,12 +144,12 @@ func TestDialogue(t *testing.T) {
 		"EHLO probe\r\n", `(?m)^250-SIZE (\d+)\r?\n[^$]*^250 `,
 		"QUIT\r\n", `^[^2]*221`,
 	)}, host, port, patience)
-	want := check.Facts{
+	want := map[string]any{
 		"ip": "127.0.0.1", "family": 4, "dialogue": true,
 		"banner": "220 mail.test ESMTP", "answer": "HELP\r\n221 bye",
 		"captures": map[string]string{"host": "mail.test", "1": "1000"},
 	}
-	if diff := cmp.Diff(want, o.Facts); diff != "" || !o.Failure.IsZero() {
+	if diff := cmp.Diff(want, maps.Collect(o.Facts.All())); diff != "" || !o.Failure.IsZero() {
 		t.Errorf("failure %v\n%s", o.Failure, diff)
 	}
 }
@@ -179,8 +180,8 @@ func TestDialogueGoesWrong(t *testing.T) {
 			}
 			o := observeTCP(t, tcpOptions{Steps: tt.steps}, host, port, d)
 			because := o.Because["dialogue"]
-			if !o.Failure.IsZero() || o.Facts["dialogue"] != false || because.Code != "expect.dialogue" || !strings.Contains(because.Message, tt.says) {
-				t.Errorf("failure %v, dialogue %v because %v", o.Failure, o.Facts["dialogue"], because)
+			if !o.Failure.IsZero() || o.Facts.Get("dialogue") != false || because.Code != "expect.dialogue" || !strings.Contains(because.Message, tt.says) {
+				t.Errorf("failure %v, dialogue %v because %v", o.Failure, o.Facts.Get("dialogue"), because)
 			}
 			if tt.brief && o.Latency > hung {
 				t.Errorf("took %v", o.Latency)
@@ -197,7 +198,7 @@ func TestDialogueMatchIsNotCutShort(t *testing.T) {
 		testnet.Silence(conn)
 	})
 	o := observeTCP(t, tcpOptions{Steps: steps("", `version (?P<v>[\d.]+)`)}, host, port, patience)
-	if got := o.Facts["captures"]; !cmp.Equal(got, map[string]string{"v": "10.4"}) {
+	if got := o.Facts.Get("captures"); !cmp.Equal(got, map[string]string{"v": "10.4"}) {
 		t.Errorf("captures %v", got)
 	}
 }
@@ -206,7 +207,7 @@ func TestA18DribblingPeerEndsInTime(t *testing.T) {
 	t.Parallel()
 	host, port := listen(t, testnet.Drip("x", time.Millisecond))
 	o := observeTCP(t, tcpOptions{Steps: steps("", "never")}, host, port, brief)
-	if o.Latency > hung || o.Facts["dialogue"] != false {
+	if o.Latency > hung || o.Facts.Get("dialogue") != false {
 		t.Errorf("%+v", o)
 	}
 }
@@ -226,7 +227,7 @@ func TestDialogueOverTLS(t *testing.T) {
 	t.Parallel()
 	host, port := listenTLS(t, serverConfig(t, testnet.CertOptions{Names: []string{"127.0.0.1"}}), mail)
 	o := observeTCP(t, tcpOptions{TLS: &TLS{CA: caFile(t)}, Steps: steps("", "^220 .*\n", "QUIT\r\n", "^221")}, host, port, patience)
-	if !o.Failure.IsZero() || o.Facts["dialogue"] != true || o.Facts["cert.hostname_ok"] != true {
+	if !o.Failure.IsZero() || o.Facts.Get("dialogue") != true || o.Facts.Get("cert.hostname_ok") != true {
 		t.Errorf("%+v", o)
 	}
 }

@@ -94,7 +94,7 @@ func TestOracleOpenSSL(t *testing.T) {
 			if code(reason) != tt.code {
 				t.Fatalf("got %v, want %q", reason, tt.code)
 			}
-			if reason == nil && (o.Because["cert.trusted"].Code != tt.trusted || o.Facts["tls.version"] != tt.version) {
+			if reason == nil && (o.Because["cert.trusted"].Code != tt.trusted || o.Facts.Get("tls.version") != tt.version) {
 				t.Errorf("%v because %v", o.Facts, o.Because)
 			}
 		})

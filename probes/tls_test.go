@@ -41,11 +41,11 @@ func TestHandshakeOfAGoodServer(t *testing.T) {
 	if reason != nil {
 		t.Fatal(reason)
 	}
-	if o.Facts["cert.trusted"] != true || o.Facts["cert.hostname_ok"] != true || o.Facts["tls.version"] != "1.3" {
+	if o.Facts.Get("cert.trusted") != true || o.Facts.Get("cert.hostname_ok") != true || o.Facts.Get("tls.version") != "1.3" {
 		t.Errorf("facts %v because %v", o.Facts, o.Because)
 	}
 	for _, f := range tlsFacts() {
-		if v, ok := o.Facts[f.Name]; !ok || !f.Type.Accepts(v) {
+		if v, ok := o.Facts.Lookup(f.Name); !ok || !f.Type.Accepts(v) {
 			t.Errorf("%s is %v (%T), want a %s", f.Name, v, v, f.Type)
 		}
 	}
@@ -61,10 +61,10 @@ func TestB4ExpiredLeaf(t *testing.T) {
 		if reason != nil {
 			t.Fatal(reason)
 		}
-		if o.Facts["cert.trusted"] != false || o.Because["cert.trusted"].Code != check.TLSExpired {
-			t.Errorf("insecure %v: trusted %v because %v", insecure, o.Facts["cert.trusted"], o.Because)
+		if o.Facts.Get("cert.trusted") != false || o.Because["cert.trusted"].Code != check.TLSExpired {
+			t.Errorf("insecure %v: trusted %v because %v", insecure, o.Facts.Get("cert.trusted"), o.Because)
 		}
-		if left := o.Facts["cert.expires_in"].(time.Duration); left > -70*time.Hour {
+		if left := o.Facts.Get("cert.expires_in").(time.Duration); left > -70*time.Hour {
 			t.Errorf("expires in %v", left)
 		}
 	}
@@ -101,8 +101,8 @@ func TestBadCertificates(t *testing.T) {
 				t.Fatal(reason)
 			}
 			for _, fact := range []string{trusted, hostname} {
-				if o.Facts[fact] != (fact != tt.fact) {
-					t.Errorf("%s is %v because %v", fact, o.Facts[fact], o.Because)
+				if o.Facts.Get(fact) != (fact != tt.fact) {
+					t.Errorf("%s is %v because %v", fact, o.Facts.Get(fact), o.Because)
 				}
 			}
 			if got := o.Because[tt.fact]; got.Code != tt.code || !strings.Contains(got.Message, tt.says) {

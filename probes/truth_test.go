@@ -118,8 +118,8 @@ func TestB5B9B10B12B17(t *testing.T) {
 			if c.fact != "" {
 				got = o.Because[c.fact].Code
 			}
-			if got != c.code || c.fact != "" && o.Facts[c.fact] != false {
-				t.Errorf("tcp: %s, want %s; %v", got, c.code, o.Facts[c.fact])
+			if got != c.code || c.fact != "" && o.Facts.Get(c.fact) != false {
+				t.Errorf("tcp: %s, want %s; %v", got, c.code, o.Facts.Get(c.fact))
 			}
 			wantFailure(t, observeHTTP(t, "https://"+net.JoinHostPort(host, port), patience, func(o *httpOptions) { o.TLS.CA = caFile(t) }), c.code)
 		})
@@ -194,7 +194,7 @@ func TestE2ResolverWithoutNetwork(t *testing.T) {
 				o := observeDNS(t, p, 5*time.Second)
 				if c.want == code { // a fact to the kind dns
 					wantFailure(t, o, "")
-					wantFacts(t, o, check.Facts{"rcode": dns.RcodeToString[rcode]})
+					wantFacts(t, o, check.FactsOf(map[string]any{"rcode": dns.RcodeToString[rcode]}))
 					return
 				}
 				wantFailure(t, o, c.want)

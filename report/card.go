@@ -98,7 +98,7 @@ func (c *card) facts(r check.Result) []string {
 	all := factLines(r, c.o.Verbose)
 	if r.Sample != nil {
 		over := r.Sample.Facts()
-		all = slices.DeleteFunc(all, func(l factLine) bool { return over[l.name] != nil })
+		all = slices.DeleteFunc(all, func(l factLine) bool { return over.Get(l.name) != nil })
 	}
 	hidden := 0
 	if !c.o.Verbose && len(all) > briefFacts {
@@ -134,7 +134,7 @@ type factLine struct{ name, value string }
 // empty texts are shown.
 func factLines(r check.Result, each bool) []factLine {
 	var lines []factLine
-	for name, v := range r.Facts {
+	for name, v := range r.Facts.All() {
 		if v == "" && !each {
 			continue
 		}

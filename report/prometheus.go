@@ -141,26 +141,26 @@ func (m *metrics) http(labels string, r check.Result) {
 		{"version", "probe_http_version", "Returns the version of HTTP of the probe response"},
 		{"size", "probe_http_uncompressed_body_length", "Length of uncompressed response body"},
 	} {
-		if v, ok := number(r.Facts[f.fact]); ok {
+		if v, ok := number(r.Facts.Get(f.fact)); ok {
 			m.add(f.name, f.help, labels, v)
 		}
 	}
-	if _, ok := r.Facts["status"]; ok {
-		_, encrypted := r.Facts["tls.version"]
+	if _, ok := r.Facts.Lookup("status"); ok {
+		_, encrypted := r.Facts.Lookup("tls.version")
 		m.add("probe_http_ssl", "Indicates if SSL was used for the final redirect", labels, truth(encrypted))
 	}
 }
 
 // connection writes blackbox_exporter's metrics that several kinds share.
 func (m *metrics) connection(labels string, r check.Result) {
-	if v, ok := number(r.Facts["family"]); ok {
+	if v, ok := number(r.Facts.Get("family")); ok {
 		m.add("probe_ip_protocol", "Specifies whether probe ip protocol is IP4 or IP6", labels, v)
 	}
-	if v, ok := r.Facts["tls.version"].(string); ok {
+	if v, ok := r.Facts.Get("tls.version").(string); ok {
 		m.add("probe_tls_version_info", "Contains the TLS version used", labels+promLabel("version", "TLS "+v), 1)
 	}
 	m.expiry(labels, r)
-	if v, ok := number(r.Facts["ttl"]); ok && r.Kind == "icmp" {
+	if v, ok := number(r.Facts.Get("ttl")); ok && r.Kind == "icmp" {
 		m.add("probe_icmp_reply_hop_limit", "Replied packet hop limit (TTL for ipv4)", labels, v)
 	}
 }
@@ -168,12 +168,12 @@ func (m *metrics) connection(labels string, r check.Result) {
 // expiry writes when certificates end, as blackbox_exporter does: the chain that
 // lasts longest, and the first of all. A chain that was not verified has no end.
 func (m *metrics) expiry(labels string, r check.Result) {
-	leaf, ok := r.Facts["cert.not_after"].(time.Time)
+	leaf, ok := r.Facts.Get("cert.not_after").(time.Time)
 	if !ok {
 		return
 	}
 	earliest := float64(leaf.Unix())
-	if d, ok := r.Facts["cert.chain_expires_in"].(time.Duration); ok && !r.Started.IsZero() {
+	if d, ok := r.Facts.Get("cert.chain_expires_in").(time.Duration); ok && !r.Started.IsZero() {
 		last := float64(r.Started.Add(d).Round(time.Second).Unix())
 		m.add("probe_ssl_last_chain_expiry_timestamp_seconds", "Returns last SSL chain expiry in unixtime", labels, last)
 		earliest = min(earliest, last)
@@ -186,24 +186,24 @@ func (m *metrics) dns(labels string, r check.Result) {
 	if r.Verdict == check.Unknown {
 		return
 	}
-	_, answered := r.Facts["rcode"]
+	_, answered := r.Facts.Lookup("rcode")
 	m.add("probe_dns_query_succeeded", "Displays whether or not the query was executed successfully", labels, truth(answered))
-	if n, ok := number(r.Facts["answer_count"]); ok {
-		cnames, _ := r.Facts["cnames"].([]string)
+	if n, ok := number(r.Facts.Get("answer_count")); ok {
+		cnames, _ := r.Facts.Get("cnames").([]string)
 		m.add("probe_dns_answer_rrs", "Returns number of entries in the answer resource record list", labels, n+float64(len(cnames)))
 	}
 }
 
 // facts writes every fact that is a number as sonde_<kind>_<fact>_<unit>.
 func (m *metrics) facts(labels string, r check.Result, docs map[string]check.Fact) {
-	for _, name := range slices.Sorted(maps.Keys(r.Facts)) {
-		v, ok := number(r.Facts[name])
-		if _, isText := r.Facts[name].(string); !ok || isText {
+	for _, name := range slices.Sorted(r.Facts.Names()) {
+		v, ok := number(r.Facts.Get(name))
+		if _, isText := r.Facts.Get(name).(string); !ok || isText {
 			continue
 		}
 		doc := docs[r.Kind+" "+name]
 		metric := promName("sonde_" + r.Kind + "_" + name)
-		switch r.Facts[name].(type) {
+		switch r.Facts.Get(name).(type) {
 		case time.Duration:
 			metric += "_seconds"
 		case time.Time:

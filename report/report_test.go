@@ -51,11 +51,11 @@ func sample() []check.Result {
 		Failed: []check.Attempt{{Reason: check.Reason{Code: check.ConnectRefused, Message: "connection refused by 203.0.113.7:443"}, Latency: ms(1.3)}},
 		Phases: check.Phases{{Name: "resolve", Duration: ms(2)}, {Name: "connect", Duration: ms(11)},
 			{Name: "tls", Duration: ms(14)}, {Name: "send", Duration: ms(0.05)}, {Name: "wait", Duration: ms(3)}, {Name: "transfer", Duration: ms(1)}},
-		Facts: check.Facts{
+		Facts: check.FactsOf(map[string]any{
 			"status": 503, "ip": "203.0.113.7", "proto": "HTTP/2.0", "cert.expires_in": 41 * 24 * time.Hour, "cert.trusted": true,
 			"cert.names": []string{"eu.example.com", "us.example.com"}, "headers": map[string]string{"server": "nginx", "retry-after": "120"},
 			"cert.not_after": time.Date(2026, 4, 14, 0, 0, 0, 0, time.UTC), "cert.chain_expires_in": 41 * 24 * time.Hour,
-		},
+		}),
 		Tags: []string{"api"}, Labels: map[string]string{"team": "shop"}, File: "checks.yaml", Line: 6,
 		Reproduce: "curl --resolve eu.example.com:443:203.0.113.7 -sv https://eu.example.com/health",
 	}
@@ -63,13 +63,13 @@ func sample() []check.Result {
 		orders,
 		{ID: "web", Name: "web", Kind: "http", Target: "https://example.com/", Verdict: check.Up, Latency: ms(41),
 			Phases: check.Phases{{Name: "connect", Duration: ms(20)}, {Name: "wait", Duration: ms(21)}}, Attempts: 1,
-			Facts: check.Facts{"status": 200}, File: "checks.yaml", Line: 12,
+			Facts: check.FactsOf(map[string]any{"status": 200}), File: "checks.yaml", Line: 12,
 			Findings: []check.Finding{{Expect: "status in 200..299", OK: true, Got: map[string]any{"status": 200}}}},
 		{ID: "db", Name: "db", Kind: "tcp", Target: "db.example.com:5432", Verdict: check.Up, Latency: ms(1.5), Attempts: 2, Flaky: true,
 			Failed: []check.Attempt{{Reason: check.Reason{Code: check.ConnectTimeout, Message: "no answer from 192.0.2.9:5432 within 5s"}, Latency: 5 * time.Second}}, File: "checks.yaml", Line: 15},
 		{ID: "mx", Name: "mx", Kind: "dns", Target: "example.com MX @1.1.1.1", Verdict: check.Degraded, Latency: ms(340), Attempts: 1,
 			Reason: check.Reason{Code: "expect.latency", Message: "latency 340ms, want < 300ms"}, File: "checks.yaml", Line: 19,
-			Facts:     check.Facts{"rcode": "NOERROR", "answer_count": 2, "answers": []string{"10 mx1.example.com.", "20 mx2.example.com."}},
+			Facts:     check.FactsOf(map[string]any{"rcode": "NOERROR", "answer_count": 2, "answers": []string{"10 mx1.example.com.", "20 mx2.example.com."}}),
 			Findings:  []check.Finding{{Expect: "latency < 300ms", Level: check.Prefer, Got: map[string]any{"latency": ms(340)}, File: "checks.yaml", Line: 21}},
 			Reproduce: "dig @1.1.1.1 example.com MX"},
 		{ID: "gateway", Name: "gateway", Kind: "icmp", Target: "192.0.2.1", Verdict: check.Unknown, Attempts: 1, File: "more/net.yaml", Line: 3,
@@ -110,10 +110,10 @@ func hostile() []check.Result {
 		{Expect: nasty, Got: map[string]any{nasty: nasty + long, "nan": math.NaN()}, File: nasty, Line: 3},
 		{Expect: nasty, OK: true, Got: map[string]any{nasty: nasty}},
 	}
-	r.Facts = check.Facts{
+	r.Facts = check.FactsOf(map[string]any{
 		"s": nasty + long, nasty: nasty, "list": []string{nasty, long}, "map": map[string]string{nasty: nasty},
 		"nan": math.NaN(), "inf": math.Inf(1), "json": map[string]any{nasty: []any{nasty}}, "nil": nil,
-	}
+	})
 	r.Phases = append(r.Phases, check.Phase{Name: nasty, Duration: -time.Second}, check.Phase{Name: "wait", Duration: math.MaxInt64 / 4})
 	r.Tags, r.Labels, r.File, r.Reproduce = []string{nasty}, map[string]string{nasty: nasty}, nasty, "curl "+nasty
 	flaky := r.Clone()

@@ -20,12 +20,12 @@ func sampleCell(r check.Result) string {
 	text := sampleCount(r.Sample)
 	facts := r.Sample.Facts()
 	for _, name := range []string{"latency.p50", "latency.p95"} {
-		if d, ok := facts[name].(time.Duration); ok {
+		if d, ok := facts.Get(name).(time.Duration); ok {
 			text += " " + strings.TrimPrefix(name, "latency.") + " " + check.FormatDuration(d)
 		}
 	}
-	if _, ok := facts["latency.p95"]; !ok {
-		if d, ok := facts["latency.max"].(time.Duration); ok {
+	if _, ok := facts.Lookup("latency.p95"); !ok {
+		if d, ok := facts.Get("latency.max").(time.Duration); ok {
 			text += " max " + check.FormatDuration(d)
 		}
 	}
@@ -79,7 +79,7 @@ func sampleTimes(s *check.Sample) string {
 	facts := s.Facts()
 	var parts []string
 	for _, f := range check.CommonFacts() {
-		if d, ok := facts[f.Name].(time.Duration); ok && f.Sample {
+		if d, ok := facts.Get(f.Name).(time.Duration); ok && f.Sample {
 			parts = append(parts, strings.TrimPrefix(f.Name, "latency.")+" "+check.FormatDuration(d))
 		}
 	}

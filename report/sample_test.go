@@ -40,7 +40,7 @@ func repeated(v check.Verdict, n int) []check.Verdict {
 func sampled() []check.Result {
 	c := &check.Check{}
 	result := func(id string, s *check.Sample, j check.Judgement) check.Result {
-		shown := check.Result{ID: id, Name: id, Kind: "tcp", Target: "db.example.com:5432", Attempts: 1, File: "checks.yaml", Line: 3, Facts: check.Facts{"ip": "192.0.2.9"}}
+		shown := check.Result{ID: id, Name: id, Kind: "tcp", Target: "db.example.com:5432", Attempts: 1, File: "checks.yaml", Line: 3, Facts: check.FactsOf(map[string]any{"ip": "192.0.2.9"})}
 		return c.SampleResult(shown, s, j, check.Phases{{Name: check.PhaseConnect, Duration: time.Millisecond}})
 	}
 	some := append(repeated(check.Up, 28), check.Down, check.Unknown)

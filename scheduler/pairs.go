@@ -98,7 +98,7 @@ func (p *Pairs) observe(ctx context.Context, m *meter, pair [2]*check.Check, las
 			return sides
 		}
 		next = time.Now().Add(pair[0].Samples.Spacing)
-		failed := m.attempt(ctx, pair[i], &last[i])
+		failed := m.attempt(ctx, pair[i], Timeout(pair[i]), &last[i])
 		if last[i].Reason.Code == check.LocalShutdown {
 			return sides
 		}

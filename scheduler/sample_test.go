@@ -130,7 +130,7 @@ func TestSampleShows(t *testing.T) {
 			if tc.shown == 4 { // ended early: 30 and 20 were answered
 				median = 20
 			}
-			if wait, _ := r.Phases.Get(check.PhaseWait); r.Latency != median || wait != median || r.Facts["n"] != tc.shown || r.Reason.Code != tc.code {
+			if wait, _ := r.Phases.Get(check.PhaseWait); r.Latency != median || wait != median || r.Facts.Get("n") != tc.shown || r.Reason.Code != tc.code {
 				t.Errorf("latency %v, phases %v, facts %v, %v", r.Latency, r.Phases, r.Facts, r.Reason)
 			}
 		})

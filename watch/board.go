@@ -133,7 +133,7 @@ func (w *row) note(r check.Result) {
 
 // loss returns the share of a run that was lost.
 func loss(r check.Result) float32 {
-	if f, ok := r.Facts["loss"].(float64); ok {
+	if f, ok := r.Facts.Get("loss").(float64); ok {
 		return float32(f)
 	}
 	if r.Verdict == check.Down {

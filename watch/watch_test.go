@@ -31,7 +31,7 @@ func at(seconds int, id string, v check.Verdict, latency time.Duration) check.Re
 		ID: id, Name: id, Kind: "http", Target: "https://" + id + ".example.com/", Verdict: v, Attempts: 1,
 		Started: epoch.Add(time.Duration(seconds) * time.Second), Latency: latency,
 		Phases: check.Phases{{Name: check.PhaseConnect, Duration: latency / 4}, {Name: check.PhaseWait, Duration: latency * 3 / 4}},
-		Facts:  check.Facts{"status": 200, "ip": "192.0.2.7"},
+		Facts:  check.FactsOf(map[string]any{"status": 200, "ip": "192.0.2.7"}),
 	}
 	switch v {
 	case check.Down:
@@ -273,7 +273,8 @@ func TestHostileText(t *testing.T) {
 	o := Options{Checks: []*check.Check{{ID: "a" + evil, Target: "t" + evil, Tags: []string{evil}}}, Now: time.Now, Color: true}
 	s := NewScreen(o)
 	r := at(0, "a"+evil, check.Down, time.Millisecond)
-	r.Target, r.Reason.Message, r.Reproduce, r.Facts["body"] = evil, evil, evil, evil
+	r.Target, r.Reason.Message, r.Reproduce = evil, evil, evil
+	r.Facts.Set("body", evil)
 	put(t, s, r)
 	m := newModel(s.board, o)
 	m.Update(tea.WindowSizeMsg{Width: 200, Height: 60})
@@ -318,7 +319,7 @@ func TestLossAndSpans(t *testing.T) {
 	}
 	s, m := scene(t, "ping")
 	r := at(0, "ping", check.Up, time.Millisecond)
-	r.Facts["loss"] = 0.5
+	r.Facts.Set("loss", 0.5)
 	put(t, s, r, at(1, "ping", check.Unknown, 0), at(2, "ping", check.Down, 0), at(3, "ping", check.Up, time.Millisecond))
 	if share, ok := m.board.rows[0].lost(); !ok || share != 0.5 {
 		t.Errorf("lost %v, %t", share, ok)

@@ -74,13 +74,13 @@ func (e *emitter) phase(names ...string) float64 {
 
 // number returns a fact as a number, 0 when it was not observed.
 func (e *emitter) number(fact string) float64 {
-	v, _ := number(e.r.Facts[fact])
+	v, _ := number(e.r.Facts.Get(fact))
 	return v
 }
 
 // text returns a fact as a text, empty when it was not observed.
 func (e *emitter) text(fact string) string {
-	s, _ := e.r.Facts[fact].(string)
+	s, _ := e.r.Facts.Get(fact).(string)
 	return s
 }
 
@@ -116,8 +116,8 @@ func (e *emitter) http() {
 // contentLength returns the size of the body as it was sent, -1 when that is
 // not known.
 func (e *emitter) contentLength() float64 {
-	truncated, _ := e.r.Facts["truncated"].(bool)
-	if _, seen := e.r.Facts["size"]; !seen || truncated || e.text("encoding") != "" {
+	truncated, _ := e.r.Facts.Get("truncated").(bool)
+	if _, seen := e.r.Facts.Lookup("size"); !seen || truncated || e.text("encoding") != "" {
 		return -1
 	}
 	return e.number("size")
@@ -136,13 +136,13 @@ func (e *emitter) dns() {
 	e.labelled(name, help, e.phase(check.PhaseConnect, check.PhaseTLS), "phase", "connect")
 	e.labelled(name, help, e.phase(check.PhaseSend, check.PhaseWait, check.PhaseTransfer), "phase", "request")
 	count := func(fact string) float64 {
-		list, _ := e.r.Facts[fact].([]string)
+		list, _ := e.r.Facts.Get(fact).([]string)
 		return float64(len(list))
 	}
 	e.gauge("probe_dns_answer_rrs", "Returns number of entries in the answer resource record list", e.number("answer_count")+count("cnames"))
 	e.gauge("probe_dns_authority_rrs", "Returns number of entries in the authority resource record list", count("authority"))
 	e.gauge("probe_dns_additional_rrs", "Returns number of entries in the additional resource record list", count("additional"))
-	_, answered := e.r.Facts["rcode"]
+	_, answered := e.r.Facts.Lookup("rcode")
 	e.gauge("probe_dns_query_succeeded", "Displays whether or not the query was executed successfully", truth(answered))
 	e.serial()
 }
@@ -150,7 +150,7 @@ func (e *emitter) dns() {
 // serial writes the serial number of a zone whose SOA record was asked for
 // (RFC 1035 section 3.3.13: the third field).
 func (e *emitter) serial() {
-	answers, _ := e.r.Facts["answers"].([]string)
+	answers, _ := e.r.Facts.Get("answers").([]string)
 	if len(answers) != 1 {
 		return
 	}
@@ -170,7 +170,7 @@ func (e *emitter) icmp() {
 	e.labelled(name, help, e.phase(check.PhaseResolve), "phase", "resolve")
 	e.labelled(name, help, 0, "phase", "setup")
 	e.labelled(name, help, e.number("rtt.avg"), "phase", "rtt")
-	if _, seen := e.r.Facts["ttl"]; seen {
+	if _, seen := e.r.Facts.Lookup("ttl"); seen {
 		e.gauge("probe_icmp_reply_hop_limit", "Replied packet hop limit (TTL for ipv4)", e.number("ttl"))
 	}
 }
@@ -182,12 +182,12 @@ func (e *emitter) tls() {
 		e.labelled("probe_tls_version_info", "Returns the TLS version used or NaN when unknown", 1, "version", "TLS "+version)
 		e.labelled("probe_tls_cipher_info", "Returns the TLS cipher negotiated during handshake", 1, "cipher", e.text("tls.cipher"))
 	}
-	notAfter, ok := e.r.Facts["cert.not_after"].(time.Time)
+	notAfter, ok := e.r.Facts.Get("cert.not_after").(time.Time)
 	if !ok {
 		return
 	}
 	last := float64(-1)
-	if d, ok := e.r.Facts["cert.chain_expires_in"].(time.Duration); ok {
+	if d, ok := e.r.Facts.Get("cert.chain_expires_in").(time.Duration); ok {
 		last = float64(e.r.Started.Add(d).Round(time.Second).Unix())
 	}
 	e.gauge("probe_ssl_last_chain_expiry_timestamp_seconds", "Returns last SSL chain expiry in timestamp", last)
@@ -196,7 +196,7 @@ func (e *emitter) tls() {
 		earliest = min(earliest, last)
 	}
 	e.gauge("probe_ssl_earliest_cert_expiry", "Returns earliest SSL cert expiry in unixtime", earliest)
-	names, _ := e.r.Facts["cert.names"].([]string)
+	names, _ := e.r.Facts.Get("cert.names").([]string)
 	e.labelled("probe_ssl_last_chain_info", "Contains SSL leaf certificate information", 1,
 		"fingerprint_sha256", e.text("cert.sha256"), "subject", e.text("cert.subject"), "issuer", e.text("cert.issuer"),
 		"subjectalternative", strings.Join(names, ","), "serialnumber", e.text("cert.serial"))

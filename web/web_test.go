@@ -369,23 +369,23 @@ func TestProbe(t *testing.T) {
 // TestBlackboxNames compares the metrics with the list of blackbox_exporter's.
 func TestBlackboxNames(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	tls := check.Facts{"tls.version": "1.3", "tls.cipher": "TLS_AES_128_GCM_SHA256", "cert.not_after": now.Add(time.Hour), "cert.chain_expires_in": time.Minute,
-		"cert.sha256": "ab", "cert.subject": "CN=a", "cert.issuer": "CN=b", "cert.serial": "1f", "cert.names": []string{"a", "b"}}
+	tls := check.FactsOf(map[string]any{"tls.version": "1.3", "tls.cipher": "TLS_AES_128_GCM_SHA256", "cert.not_after": now.Add(time.Hour), "cert.chain_expires_in": time.Minute,
+		"cert.sha256": "ab", "cert.subject": "CN=a", "cert.issuer": "CN=b", "cert.serial": "1f", "cert.names": []string{"a", "b"}})
 	for kind, tt := range map[string]struct {
 		facts check.Facts
 		want  []string
 	}{
-		"http": {check.Facts{"status": 200, "version": "1.1", "size": 5, "encoding": "", "truncated": false, "redirects": 2, "url": "https://a/", "family": 6, "ip": "::1"}, []string{
+		"http": {check.FactsOf(map[string]any{"status": 200, "version": "1.1", "size": 5, "encoding": "", "truncated": false, "redirects": 2, "url": "https://a/", "family": 6, "ip": "::1"}), []string{
 			`probe_http_duration_seconds{phase="connect"} 0.002`, `probe_http_duration_seconds{phase="processing"} 0.007`, `probe_http_duration_seconds{phase="resolve"} 0.001`,
 			`probe_http_duration_seconds{phase="tls"} 0`, `probe_http_duration_seconds{phase="transfer"} 0`, "probe_http_status_code 200", "probe_http_version 1.1",
 			"probe_http_redirects 2", "probe_http_ssl 1", "probe_http_content_length 5", "probe_http_uncompressed_body_length 5", "probe_ip_protocol 6", "probe_failed_due_to_regex 0",
 			`probe_tls_version_info{version="TLS 1.3"} 1`, "probe_ssl_earliest_cert_expiry 1.80000006e+09", "probe_ssl_last_chain_expiry_timestamp_seconds 1.80000006e+09",
 			`probe_ssl_last_chain_info{fingerprint_sha256="ab",issuer="CN=b",serialnumber="1f",subject="CN=a",subjectalternative="a,b"} 1`,
 			`probe_tls_cipher_info{cipher="TLS_AES_128_GCM_SHA256"} 1`, "probe_dns_lookup_time_seconds 0.001"}},
-		"dns": {check.Facts{"rcode": "NOERROR", "answers": []string{"ns.example. host.example. 2026010203 7200 3600 1209600 3600"}, "answer_count": 1, "cnames": []string{"c"}}, []string{
+		"dns": {check.FactsOf(map[string]any{"rcode": "NOERROR", "answers": []string{"ns.example. host.example. 2026010203 7200 3600 1209600 3600"}, "answer_count": 1, "cnames": []string{"c"}}), []string{
 			"probe_dns_answer_rrs 2", "probe_dns_authority_rrs 0", "probe_dns_additional_rrs 0", "probe_dns_serial 2.026010203e+09", "probe_dns_query_succeeded 1",
 			`probe_dns_duration_seconds{phase="request"} 0.007`}},
-		"icmp": {check.Facts{"rtt.avg": time.Millisecond, "ttl": 64}, []string{
+		"icmp": {check.FactsOf(map[string]any{"rtt.avg": time.Millisecond, "ttl": 64}), []string{
 			`probe_icmp_duration_seconds{phase="resolve"} 0.001`, `probe_icmp_duration_seconds{phase="setup"} 0`, `probe_icmp_duration_seconds{phase="rtt"} 0.001`, "probe_icmp_reply_hop_limit 64"}},
 		"tcp": {check.Facts{}, []string{"probe_failed_due_to_regex 0", "probe_success 1"}},
 	} {
@@ -394,8 +394,8 @@ func TestBlackboxNames(t *testing.T) {
 		r.Phases = check.Phases{{Name: check.PhaseResolve, Duration: time.Millisecond}, {Name: check.PhaseConnect, Duration: 2 * time.Millisecond},
 			{Name: check.PhaseSend, Duration: 3 * time.Millisecond}, {Name: check.PhaseWait, Duration: 4 * time.Millisecond}}
 		if kind == "http" {
-			for name, v := range tls {
-				r.Facts[name] = v
+			for name, v := range tls.All() {
+				r.Facts.Set(name, v)
 			}
 		}
 		s := newServer(Options{Probe: func(context.Context, string, string) (check.Result, error) { return r, nil }})

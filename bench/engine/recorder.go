@@ -72,7 +72,7 @@ func (r *recorder) Put(res check.Result) error {
 	t.missed += uint64(res.Missed)
 	t.late.add(res.Queued)
 	t.latency.add(res.Latency)
-	if res.Facts["connection"] == "reused" {
+	if res.Facts.Get("connection") == "reused" {
 		t.reused++
 	}
 	if res.Verdict == check.Up {
