@@ -36,6 +36,7 @@ type dnsReply struct {
 // Observe implements [check.Probe].
 func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
 	r := &dnsRun{journey: begin(), probe: p, dnsReply: dnsReply{question: p.question}}
+	r.obs.Facts = make(check.Facts, 0, 28) // more than what an answer over UDP has
 	reason := r.run(ctx)
 	r.obs.Set("query_name", p.question.name)
 	r.obs.Set("retransmits", r.retransmits)

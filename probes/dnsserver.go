@@ -297,5 +297,5 @@ func cut(n int, err error) error {
 // interrupt makes the connection's reads and writes fail when ctx ends. The
 // function that it returns must be called when they are over.
 func interrupt(ctx context.Context, conn net.Conn) (stop func() bool) {
-	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	return afterEnd(ctx, func() { _ = conn.SetDeadline(past) })
 }

@@ -33,9 +33,16 @@ func (g *guarded) bind() {
 	if deadline, ok := g.ctx.Deadline(); ok {
 		g.Conn.SetDeadline(deadline)
 	}
-	if g.ctx.Done() != nil {
-		g.release = context.AfterFunc(g.ctx, func() { g.Conn.SetDeadline(past) })
+	g.release = afterEnd(g.ctx, func() { g.Conn.SetDeadline(past) })
+}
+
+// afterEnd calls f when ctx ends, as context.AfterFunc does. A context that can
+// do so itself spares the allocations of one below it.
+func afterEnd(ctx context.Context, f func()) (stop func() bool) {
+	if own, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		return own.AfterFunc(f)
 	}
+	return context.AfterFunc(ctx, f)
 }
 
 // detach ends the binding to the context, so that the connection can be kept

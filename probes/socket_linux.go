@@ -123,7 +123,7 @@ func (s *socket) await(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = file.SetWriteDeadline(deadline) // only a closed file has none
 	}
-	stop := context.AfterFunc(ctx, func() { _ = file.SetWriteDeadline(past) })
+	stop := afterEnd(ctx, func() { _ = file.SetWriteDeadline(past) })
 	var outcome error
 	err = raw.Write(func(uintptr) (done bool) {
 		done, outcome = s.connected()

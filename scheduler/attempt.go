@@ -25,11 +25,10 @@ const (
 // meter makes runs: attempts, retries and what the process itself did to them.
 type meter struct {
 	watch *watch
-	spent error // cause of an attempt's deadline
 }
 
 func newMeter(c *clock) *meter {
-	return &meter{watch: newWatch(c), spent: errors.New("the check's timeout passed")}
+	return &meter{watch: newWatch(c)}
 }
 
 // run measures the check, with its retries or its samples, and fills r. A result that is good
@@ -92,8 +91,8 @@ func (m *meter) attempt(ctx context.Context, c *check.Check, timeout time.Durati
 // result too. It reports whether a failure stopped the probe.
 func (m *meter) observe(ctx context.Context, c *check.Check, timeout time.Duration, r *check.Result) bool {
 	defer recovered(c, r)
-	actx, cancel := context.WithTimeoutCause(ctx, timeout, m.spent)
-	defer cancel()
+	actx := &attemptContext{Context: ctx, deadline: time.Now().Add(timeout)}
+	defer actx.end(context.Canceled)
 	o := c.Probe.Observe(actx)
 	// A failure of a probe that was interrupted is the interruption, whatever
 	// the probe took it for.
