@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -69,6 +70,8 @@ func runMix(b *bench) error {
 		r.Checks, float64(all.Results)/r.Window.Seconds(), micros(r.perProbe()), cores(r.CPU), cores(after-before), cores(r.Busy-r.CPU-(after-before)), r.Missed, r.Stalls)
 	defer b.showProfile(b.name)
 	if b.name == "peak" {
+		each := (after - before).Seconds() / float64(max(all.Results, 1))
+		fmt.Fprintf(b.out, "At %d runs/s the targets alone would take %.2f of the machine's %d cores.\n\n", b.rate, each*float64(b.rate), runtime.NumCPU())
 		fmt.Fprintf(b.out, "Goal: none missed: %s.\n\n", verdict(r.Missed == 0))
 		return nil
 	}
