@@ -3,6 +3,7 @@ package check_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -136,22 +137,22 @@ func TestSampleFacts(t *testing.T) {
 	ms := func(n float64) time.Duration { return time.Duration(n * float64(time.Millisecond)) }
 	for _, tc := range []struct {
 		seen string
-		want check.Facts
+		want map[string]any
 	}{
-		{strings.Repeat("u", 100), check.FactsOf(map[string]any{
+		{strings.Repeat("u", 100), map[string]any{
 			"pass_rate": 1.0, "latency.min": ms(1), "latency.mean": ms(50.5), "latency.p50": ms(50), "latency.p90": ms(90),
 			"latency.p95": ms(95), "latency.p99": ms(99), "latency.max": ms(100), "latency.jitter": ms(1),
-		})},
+		}},
 		// A failure has no latency of an answer, a missed expectation does.
-		{"utodg", check.FactsOf(map[string]any{
+		{"utodg", map[string]any{
 			"pass_rate": 0.5, "latency.min": ms(1), "latency.mean": ms(10) / 3, "latency.p50": ms(4), "latency.max": ms(5), "latency.jitter": ms(2),
-		})},
-		{"u", check.FactsOf(map[string]any{"pass_rate": 1.0, "latency.min": ms(1), "latency.mean": ms(1), "latency.max": ms(1)})},
-		{"t", check.FactsOf(map[string]any{"pass_rate": 0.0})},
-		{"o", check.Facts{}},
-		{"", check.Facts{}},
+		}},
+		{"u", map[string]any{"pass_rate": 1.0, "latency.min": ms(1), "latency.mean": ms(1), "latency.max": ms(1)}},
+		{"t", map[string]any{"pass_rate": 0.0}},
+		{"o", map[string]any{}},
+		{"", map[string]any{}},
 	} {
-		if diff := cmp.Diff(tc.want, points(tc.seen).Facts()); diff != "" {
+		if diff := cmp.Diff(tc.want, maps.Collect(points(tc.seen).Facts().All())); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tc.seen, diff)
 		}
 	}
