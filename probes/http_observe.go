@@ -160,7 +160,7 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 	if reason := r.resume(l); reason != nil {
 		return nil, reason
 	}
-	if reason := r.send(l, request); reason != nil {
+	if reason := r.send(l, r.message(request)); reason != nil {
 		return nil, reason
 	}
 	began := time.Now()
@@ -194,9 +194,9 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 
 // send writes the request and waits for the response to begin. A server may
 // answer and close before it has read all of a request; its answer counts.
-func (r *httpRun) send(l *link, request *httpRequest) *check.Reason {
+func (r *httpRun) send(l *link, m *httpMessage) *check.Reason {
 	start := time.Now()
-	sendErr := l.wire.send(r.message(request))
+	sendErr := l.wire.send(m)
 	r.j.timed(check.PhaseSend, start)
 	if sendErr != nil && isTimeout(sendErr) {
 		return r.broken(sendErr, check.HTTPHeaderTimeout, "the peer did not take the request in time")
