@@ -44,6 +44,7 @@ func kindsUnderTest() map[string]conformance {
 			portless: true,
 			long:     func(o check.Options) { setField(o, "Count", 1000) },
 		},
+		"grpc":      {target: func(addr string) string { return "grpc://" + addr + "/orders" }, dead: check.ConnectRefused},
 		"websocket": {target: func(addr string) string { return "ws://" + addr + "/" }, dead: check.ConnectRefused},
 		"toy":       {target: func(addr string) string { return "toy://" + addr }, dead: check.ConnectRefused},
 	}

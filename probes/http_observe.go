@@ -309,7 +309,11 @@ func (r *httpRun) speak(ctx context.Context, l *link, u *url.URL, path *httpPath
 	case protocol == "h2":
 		l.wire = newHTTP2(secure)
 	case r.p.version == "2":
-		return &check.Reason{Code: check.HTTPMalformed, Message: "the server does not offer HTTP/2 (ALPN h2) on this port\nhint: version: auto takes what the server has"}
+		message := "the server does not offer HTTP/2 (ALPN h2) on this port"
+		if r.p.options.Version == "2" { // not of another kind over HTTP/2
+			message += "\nhint: version: auto takes what the server has"
+		}
+		return &check.Reason{Code: check.HTTPMalformed, Message: message}
 	default:
 		l.wire = newHTTP1(secure, r.keeps(u))
 	}
