@@ -181,7 +181,8 @@ func (p *grpcProbe) reproduce(timeout time.Duration) string {
 		c.add("-service=" + o.Service)
 	}
 	if timeout > 0 {
-		c.add("-connect-timeout="+timeout.String(), "-rpc-timeout="+timeout.String())
+		limit := timeout.Round(time.Millisecond).String()
+		c.add("-connect-timeout="+limit, "-rpc-timeout="+limit)
 	}
 	for _, f := range p.call.headers {
 		c.add("-rpc-header=" + f.name + ": " + f.value)

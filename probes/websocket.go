@@ -40,7 +40,7 @@ func wsFacts() []check.Fact {
 // Limits of a message; what is larger is refused before it is read.
 const (
 	defaultMaxMessage check.Size = 64 << 10
-	largestMaxMessage check.Size = 1 << 20
+	largestMaxMessage check.Size = 256 << 10
 )
 
 // wsOptions are the options of the kind websocket.

@@ -204,7 +204,8 @@ func (c *wsConn) fragment(f wsHeader) error {
 	case c.partOp == 0:
 		c.partOp = f.op
 	}
-	if _, err := io.CopyN(&c.part, c.in, int64(f.length)); err != nil { // grows as bytes come
+	c.part.Grow(f.length + bytes.MinRead) // not by doubling
+	if _, err := io.CopyN(&c.part, c.in, int64(f.length)); err != nil {
 		return cutFrame(err)
 	}
 	if f.final && c.partOp == wsText && !utf8.Valid(c.part.Bytes()) {

@@ -171,29 +171,33 @@ func (r *wsRun) converse() (bool, error) {
 func (r *wsRun) hear(i int, s wsStep) (bool, error) {
 	start := time.Now()
 	defer r.j.timed(check.PhaseWait, start)
-	last, others := "", 0
+	var last []byte // reused, for messages may come in floods
+	came := false
 	for {
 		op, text, err := r.conn.next()
 		switch {
 		case err != nil:
 			got := "nothing"
-			if others > 0 {
-				got = last
+			if came {
+				r.answer(last)
+				got = excerpt(last)
 			}
 			r.missed("dialogue", err, fmt.Sprintf("step %d: got %s, want a match of %s", i+1, got, s.Expect), start)
 			return false, unheard(err)
 		case op == wsPong:
 			continue
 		}
-		if others++; others == 1 || len(text) > 0 {
-			last = excerpt(text)
-		}
-		r.j.obs.Set("answer", strings.ToValidUTF8(string(text), "\uFFFD"))
 		if found := s.Expect.FindSubmatchIndex(text); found != nil {
+			r.answer(text)
 			capture(&r.j.obs, s.Expect, text, found)
 			return true, nil
 		}
+		came, last = true, append(last[:0], text...)
 	}
+}
+
+func (r *wsRun) answer(text []byte) {
+	r.j.obs.Set("answer", strings.ToValidUTF8(string(text), "\uFFFD"))
 }
 
 // missed explains a fact that is false because of err.

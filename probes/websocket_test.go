@@ -227,6 +227,29 @@ func TestWebSocketDialogueGoesWrong(t *testing.T) {
 	}
 }
 
+// TestPromise2WebSocketMemory floods probes with messages of the largest size
+// allowed, half of which is no UTF-8. It runs alone, as its sister does.
+func TestPromise2WebSocketMemory(t *testing.T) {
+	const flying, each = 16, 2 << 20
+	message := []byte(frame(0x82, strings.Repeat("x\xff", int(largestMaxMessage)/2)))
+	host, port := listen(t, testnet.WebSocket(func(conn net.Conn, _ *bufio.Reader) {
+		for {
+			if _, err := conn.Write(message); err != nil {
+				return
+			}
+		}
+	}))
+	o := &wsOptions{URL: "ws://" + net.JoinHostPort(host, port), MaxMessage: largestMaxMessage}
+	wsSteps("", "never")(o)
+	plan, err := o.Build(needs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held := heldBy(t, plan.Probe, flying); held > flying*each {
+		t.Errorf("%d probes hold %d KiB", flying, held>>10)
+	}
+}
+
 func TestWebSocketNeverClosed(t *testing.T) {
 	t.Parallel()
 	o := observeWS(t, frames(frame(0x8a, "a pong nobody asked for")), patience, nil)
