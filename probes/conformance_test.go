@@ -44,7 +44,9 @@ func kindsUnderTest() map[string]conformance {
 			portless: true,
 			long:     func(o check.Options) { setField(o, "Count", 1000) },
 		},
-		"toy": {target: func(addr string) string { return "toy://" + addr }, dead: check.ConnectRefused},
+		"grpc":      {target: func(addr string) string { return "grpc://" + addr + "/orders" }, dead: check.ConnectRefused},
+		"websocket": {target: func(addr string) string { return "ws://" + addr + "/" }, dead: check.ConnectRefused},
+		"toy":       {target: func(addr string) string { return "toy://" + addr }, dead: check.ConnectRefused},
 	}
 }
 
@@ -360,30 +362,36 @@ func TestPromise2BoundedMemory(t *testing.T) {
 				}
 			})
 			plan := built(t, k, row, net.JoinHostPort(host, port))
-			base := liveHeap()
-			var all sync.WaitGroup
-			for range flying {
-				all.Go(func() { plan.Probe.Observe(timeout(t, brief)) })
-			}
-			ended := make(chan struct{})
-			go func() {
-				all.Wait()
-				close(ended)
-			}()
-			most := uint64(0)
-			for done := false; !done; {
-				most = max(most, liveHeap())
-				select {
-				case <-ended:
-					done = true
-				default:
-				}
-			}
-			if most > base+flying*each {
-				t.Errorf("%s: %d probes hold %d KiB", name, flying, (most-base)>>10)
+			if held := heldBy(t, plan.Probe, flying); held > flying*each {
+				t.Errorf("%s: %d probes hold %d KiB", name, flying, held>>10)
 			}
 		}
 	})
+}
+
+// heldBy returns the most bytes that the probe holds on to in so many runs at
+// once.
+func heldBy(t *testing.T, probe check.Probe, flying int) uint64 {
+	t.Helper()
+	base := liveHeap()
+	var all sync.WaitGroup
+	for range flying {
+		all.Go(func() { probe.Observe(timeout(t, brief)) })
+	}
+	ended := make(chan struct{})
+	go func() {
+		all.Wait()
+		close(ended)
+	}()
+	most := base
+	for {
+		most = max(most, liveHeap())
+		select {
+		case <-ended:
+			return most - base
+		default:
+		}
+	}
 }
 
 // liveHeap returns the bytes in use after a collection.

@@ -46,8 +46,9 @@ type http2Conn struct {
 	interim int
 	greeted bool // the peer's first SETTINGS have come
 
-	head  *httpHead
-	ended bool // the peer has ended the stream
+	head     *httpHead
+	trailers *httpHead // only the fields; nil: none have come
+	ended    bool      // the peer has ended the stream
 
 	rest      []byte // of the DATA frame being read, valid until the next frame
 	got, want int64  // bytes of the body; want -1: not announced
@@ -80,7 +81,7 @@ func (c *http2Conn) next() {
 	c.budget.left = h2MaxHeadBytes
 	c.streamWindow = c.firstWindow
 	c.idle, c.interim = 0, 0
-	c.head, c.ended, c.rest = nil, false, nil
+	c.head, c.trailers, c.ended, c.rest = nil, nil, false, nil
 	c.got, c.want = 0, -1
 }
 
@@ -325,7 +326,7 @@ func (c *http2Conn) onHeaders(f *http2.MetaHeadersFrame) error {
 		if !f.StreamEnded() {
 			return malformed("HTTP/2 trailers that do not end the stream")
 		}
-		c.ended = true
+		c.trailers, c.ended = &httpHead{fields: regularFields(f)}, true
 		return nil
 	}
 	status, err := strconv.Atoi(f.PseudoValue("status"))
@@ -338,12 +339,15 @@ func (c *http2Conn) onHeaders(f *http2.MetaHeadersFrame) error {
 		}
 		return nil
 	}
-	head := &httpHead{version: "2", status: status}
-	for _, hf := range f.RegularFields() {
-		head.fields = append(head.fields, field{hf.Name, cleanValue(hf.Value)})
-	}
-	c.head, c.ended = head, f.StreamEnded()
+	c.head, c.ended = &httpHead{version: "2", status: status, fields: regularFields(f)}, f.StreamEnded()
 	return nil
+}
+
+func regularFields(f *http2.MetaHeadersFrame) (fields []field) {
+	for _, hf := range f.RegularFields() {
+		fields = append(fields, field{hf.Name, cleanValue(hf.Value)})
+	}
+	return fields
 }
 
 func (c *http2Conn) onData(f *http2.DataFrame) error {

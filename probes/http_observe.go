@@ -160,7 +160,7 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 	if reason := r.resume(l); reason != nil {
 		return nil, reason
 	}
-	if reason := r.send(l, request); reason != nil {
+	if reason := r.send(l, r.message(request)); reason != nil {
 		return nil, reason
 	}
 	began := time.Now()
@@ -194,9 +194,9 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 
 // send writes the request and waits for the response to begin. A server may
 // answer and close before it has read all of a request; its answer counts.
-func (r *httpRun) send(l *link, request *httpRequest) *check.Reason {
+func (r *httpRun) send(l *link, m *httpMessage) *check.Reason {
 	start := time.Now()
-	sendErr := l.wire.send(r.message(request))
+	sendErr := l.wire.send(m)
 	r.j.timed(check.PhaseSend, start)
 	if sendErr != nil && isTimeout(sendErr) {
 		return r.broken(sendErr, check.HTTPHeaderTimeout, "the peer did not take the request in time")
@@ -309,7 +309,11 @@ func (r *httpRun) speak(ctx context.Context, l *link, u *url.URL, path *httpPath
 	case protocol == "h2":
 		l.wire = newHTTP2(secure)
 	case r.p.version == "2":
-		return &check.Reason{Code: check.HTTPMalformed, Message: "the server does not offer HTTP/2 (ALPN h2) on this port\nhint: version: auto takes what the server has"}
+		message := "the server does not offer HTTP/2 (ALPN h2) on this port"
+		if r.p.options.Version == "2" { // not of another kind over HTTP/2
+			message += "\nhint: version: auto takes what the server has"
+		}
+		return &check.Reason{Code: check.HTTPMalformed, Message: message}
 	default:
 		l.wire = newHTTP1(secure, r.keeps(u))
 	}
