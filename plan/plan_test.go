@@ -66,7 +66,7 @@ func TestPlan(t *testing.T) {
 	if diff := cmp.Diff(want, p.Loop); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(Run{Concurrency: 64, Probes: 4, Longest: 18 * time.Second, Descriptors: 14}, p.Run); diff != "" {
+	if diff := cmp.Diff(Run{Concurrency: 64, Usual: 2, Probes: 4, Longest: 18 * time.Second, Descriptors: 14}, p.Run); diff != "" {
 		t.Error(diff)
 	}
 	if len(p.Warnings)+len(p.Exceeded) > 0 {
@@ -95,6 +95,37 @@ func TestRunLongest(t *testing.T) {
 		o.Concurrency = tt.concurrency
 		if got := New(o).Run.Longest; got != tt.want {
 			t.Errorf("%v, %d at once: %s, want %s", tt.seconds, tt.concurrency, got, tt.want)
+		}
+	}
+}
+
+// TestSamples counts every observation of a sample.
+func TestSamples(t *testing.T) {
+	for name, tt := range map[string]struct {
+		count             int
+		spacing, interval time.Duration
+		average           float64
+		peak              int
+		longest           time.Duration
+		inFlight          int
+	}{
+		"close":                 {30, 100 * time.Millisecond, time.Minute, 0.5, 10, 150 * time.Second, 1},
+		"wider than timeouts":   {3, 10 * time.Second, time.Minute, 0.05, 1, 25 * time.Second, 1},
+		"longer than intervals": {5, time.Second, 3 * time.Second, 5. / 6, 1, 25 * time.Second, 1},
+		"very many":             {10_000, 10 * time.Millisecond, 200 * time.Second, 50, 100, 50_000 * time.Second, 1},
+	} {
+		p := New(options(web("a", func(c *check.Check) {
+			c.Interval, c.Samples = tt.interval, check.Samples{Count: tt.count, Spacing: tt.spacing, Pass: 1}
+		})))
+		rate := Rate{Average: tt.average, Peak: tt.peak, Exact: true}
+		if diff := cmp.Diff([]Rate{rate, rate}, []Rate{p.Loop.Steady, p.Loop.Failing}); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if diff := cmp.Diff(Run{Concurrency: 64, Usual: tt.count, Probes: tt.count, Longest: tt.longest, Descriptors: 12}, p.Run); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if p.Loop.InFlight != tt.inFlight || len(p.Kinds) != 1 || p.Kinds[0].PerSecond != tt.average {
+			t.Errorf("%s: %d under way, %v", name, p.Loop.InFlight, p.Kinds)
 		}
 	}
 }
@@ -218,12 +249,13 @@ func TestCaps(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	o := options(web("a", func(c *check.Check) { c.Interval = time.Second }), web("b", nil))
 	o.Limits = scheduler.Limits{InFlight: 1, PerHostRate: 0.5}
-	o.Machine.Ports = 50
+	o.Machine.Ports, o.Machine.Descriptors = 50, 71
 	var got []string
 	for _, w := range New(o).Warnings {
 		got = append(got, w.Message)
 	}
 	want := []string{
+		"72 open files, and this process may have 71: fewer probes would be under way at once",
 		"60 local ports wait for their end at once, of 50 that there are for connections to one port of a host",
 		"2 probes are under way at once when all hang, and 1 may be: runs would wait or be missed",
 		"a.example needs 1 probes a second, and its limit is 0.5: runs would be missed",
