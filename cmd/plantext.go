@@ -21,12 +21,11 @@ const (
 
 // writePlan writes a plan for people.
 func writePlan(out io.Writer, p *plan.Plan, off int, all bool) error {
-	inRow := strings.NewReplacer("\n", " ", "\t", " ")
 	table := func(rows func(row func(...string))) string {
 		return columnsOf(func(w io.Writer) {
 			rows(func(cells ...string) {
 				for _, cell := range cells {
-					_, _ = fmt.Fprint(w, printable(inRow.Replace(cell)), "\t")
+					_, _ = fmt.Fprint(w, inRow(cell), "\t")
 				}
 				_, _ = fmt.Fprintln(w)
 			})
@@ -152,7 +151,7 @@ func faultLine(l plan.Line) string {
 	if l.Checks > 1 {
 		name += " and " + strconv.Itoa(l.Checks-1) + " more"
 	}
-	return fmt.Sprintf("%s:%d: %s: %s", l.File, l.Number, name, l.Text)
+	return inRow(fmt.Sprintf("%s:%d: %s: %s", l.File, l.Number, name, l.Text))
 }
 
 // The plan in JSON, in the manner of the JSON report.
