@@ -67,6 +67,7 @@ type Check struct {
 
 	host, port string
 	ports      int // local ports that a probe leaves in TIME_WAIT
+	single     int // probes of a run that are looked at one by one
 }
 
 // Attempts returns how many attempts a run makes at most.
@@ -142,6 +143,7 @@ func New(o Options) *Plan {
 		p.Checks[i] = newCheck(c)
 		p.Checks[i].host, p.Checks[i].port = o.Endpoint(c)
 	}
+	p.bound()
 	p.Kinds = kinds(p.Checks)
 	p.Loop = p.loop()
 	p.Destinations = destinations(p.Checks)
@@ -163,8 +165,28 @@ func newCheck(c *check.Check) Check {
 	return out
 }
 
-// mostProbes is how many probes of a run are looked at one by one.
-const mostProbes = 1000
+// How many probes are looked at one by one: of a run, and of all samples.
+const (
+	mostProbes   = 1000
+	mostSampling = 1 << 20
+)
+
+// bound sums up each sample where there are too many to look at every
+// observation.
+func (p *Plan) bound() {
+	sampling := 0
+	for i := range p.Checks {
+		if c := &p.Checks[i]; c.Samples.Many() {
+			sampling += min(c.Samples.Count, mostSampling)
+		}
+	}
+	for i := range p.Checks {
+		c := &p.Checks[i]
+		if c.single = mostProbes; c.Samples.Many() && (sampling > mostSampling || c.Samples.Count > mostProbes) {
+			c.single = 0 // they are evenly spaced, so that one train tells of all
+		}
+	}
+}
 
 // pause returns the wait between the probe n and the next one, when each takes
 // so long.
@@ -243,10 +265,7 @@ func (c *Check) hangs(trains []train) []train {
 func (c *Check) probes(trains []train, interval time.Duration, probes int, takes, counts time.Duration) []train {
 	at := scheduler.Phase(c.ID, interval)
 	period := every(interval, c.lasts(probes, takes))
-	single := min(probes, mostProbes)
-	if c.Samples.Many() && probes > mostProbes {
-		single = 0 // they are evenly spaced, so that one train tells of all
-	}
+	single := min(probes, c.single)
 	for n := 1; n <= single; n++ {
 		trains = append(trains, newTrain(at, period, counts, 1))
 		at = sum(at, sum(takes, c.pause(n, takes)))
@@ -276,11 +295,14 @@ func pointers(checks []Check) []*Check {
 func rate(checks []*Check, failing bool) Rate {
 	var r Rate
 	trains := make([]train, 0, len(checks))
+	single := true
 	for _, c := range checks {
 		r.Average += c.perSecond(failing)
 		trains = c.begins(trains, failing)
+		single = single && c.single > 0
 	}
 	r.Peak, r.Exact = peak(trains)
+	r.Exact = r.Exact && single
 	return r
 }
 
@@ -309,16 +331,18 @@ func (p *Plan) loop() Loop {
 	all := pointers(p.Checks)
 	l := Loop{Steady: rate(all, false), Failing: rate(all, true)}
 	var trains []train
-	kept := 0
+	kept, single := 0, true
 	for i := range p.Checks {
 		c := &p.Checks[i]
 		trains = c.hangs(trains)
 		kept += c.Footprint().Kept
+		single = single && c.single > 0
 		if c.Schedule != nil {
 			l.Scheduled++
 		}
 	}
 	l.InFlight, l.InFlightExact = peak(trains)
+	l.InFlightExact = l.InFlightExact && single
 	l.InFlight = min(l.InFlight, len(all)) // a check never runs twice at once
 	l.Descriptors = min(l.InFlight, p.Limits.InFlight)*p.Machine.PerProbe + kept + p.Machine.SpareLoop
 	return l

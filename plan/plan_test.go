@@ -117,7 +117,7 @@ func TestSamples(t *testing.T) {
 		p := New(options(web("a", func(c *check.Check) {
 			c.Interval, c.Samples = tt.interval, check.Samples{Count: tt.count, Spacing: tt.spacing, Pass: 1}
 		})))
-		rate := Rate{Average: tt.average, Peak: tt.peak, Exact: true}
+		rate := Rate{Average: tt.average, Peak: tt.peak, Exact: tt.count <= 1000}
 		if diff := cmp.Diff([]Rate{rate, rate}, []Rate{p.Loop.Steady, p.Loop.Failing}); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
@@ -127,6 +127,30 @@ func TestSamples(t *testing.T) {
 		if p.Loop.InFlight != tt.inFlight || len(p.Kinds) != 1 || p.Kinds[0].PerSecond != tt.average {
 			t.Errorf("%s: %d under way, %v", name, p.Loop.InFlight, p.Kinds)
 		}
+	}
+}
+
+// TestManySamples sums samples up where there are too many observations to look
+// at each, and never says less.
+func TestManySamples(t *testing.T) {
+	var checks []*check.Check
+	for i := range 5 {
+		checks = append(checks, web(fmt.Sprint("c", i), func(c *check.Check) {
+			c.Interval, c.Samples = time.Minute, check.Samples{Count: 900, Spacing: 30 * time.Millisecond, Pass: 1}
+		}))
+	}
+	few := New(options(checks...))
+	for i := range 1200 {
+		checks = append(checks, web(fmt.Sprint("d", i), func(c *check.Check) {
+			c.Target, c.Interval, c.Samples = "http://d.example/", time.Minute, check.Samples{Count: 900, Spacing: 30 * time.Millisecond, Pass: 1}
+		}))
+	}
+	many := New(options(checks...))
+	if !few.Loop.Steady.Exact || few.Loop.Steady.Peak < 34 || many.Loop.Steady.Exact || many.Loop.InFlightExact {
+		t.Errorf("few %+v, many %+v", few.Loop, many.Loop)
+	}
+	if peak := many.Loop.Steady.Peak; peak < int(many.Loop.Steady.Average) || peak > 1205*34 {
+		t.Errorf("%+v", many.Loop.Steady)
 	}
 }
 
