@@ -292,7 +292,8 @@ func pointers(checks []Check) []*Check {
 	return all
 }
 
-func rate(checks []*Check, failing bool) Rate {
+// rate returns how many probes of checks begin; the budget is as of peak.
+func rate(checks []*Check, failing bool, budget int64) Rate {
 	var r Rate
 	trains := make([]train, 0, len(checks))
 	single := true
@@ -301,7 +302,7 @@ func rate(checks []*Check, failing bool) Rate {
 		trains = c.begins(trains, failing)
 		single = single && c.single > 0
 	}
-	r.Peak, r.Exact = peak(trains)
+	r.Peak, r.Exact = peak(trains, budget)
 	r.Exact = r.Exact && single
 	return r
 }
@@ -329,7 +330,7 @@ func kinds(checks []Check) []Kind {
 
 func (p *Plan) loop() Loop {
 	all := pointers(p.Checks)
-	l := Loop{Steady: rate(all, false), Failing: rate(all, true)}
+	l := Loop{Steady: rate(all, false, mostEdges), Failing: rate(all, true, mostEdges)}
 	var trains []train
 	kept, single := 0, true
 	for i := range p.Checks {
@@ -341,7 +342,7 @@ func (p *Plan) loop() Loop {
 			l.Scheduled++
 		}
 	}
-	l.InFlight, l.InFlightExact = peak(trains)
+	l.InFlight, l.InFlightExact = peak(trains, mostEdges)
 	l.InFlightExact = l.InFlightExact && single
 	l.InFlight = min(l.InFlight, len(all)) // a check never runs twice at once
 	l.Descriptors = min(l.InFlight, p.Limits.InFlight)*p.Machine.PerProbe + kept + p.Machine.SpareLoop
@@ -357,7 +358,12 @@ func destinations(checks []Check) []Destination {
 		}
 		return strings.Compare(a.port, b.port)
 	})
-	var all []Destination
+	hosts := make(map[string]bool)
+	for _, c := range sorted {
+		hosts[c.host] = true
+	}
+	budget := max(mostEdges/int64(max(len(hosts), 1)), leastEdges)
+	all := make([]Destination, 0, len(hosts))
 	for len(sorted) > 0 {
 		n := 1
 		for n < len(sorted) && sorted[n].host == sorted[0].host {
@@ -365,7 +371,7 @@ func destinations(checks []Check) []Destination {
 		}
 		own := sorted[:n]
 		all = append(all, Destination{
-			Host: own[0].host, Checks: n, Steady: rate(own, false), Failing: rate(own, true), Ports: waiting(own),
+			Host: own[0].host, Checks: n, Steady: rate(own, false, budget), Failing: rate(own, true, budget), Ports: waiting(own),
 		})
 		sorted = sorted[n:]
 	}

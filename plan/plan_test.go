@@ -179,7 +179,7 @@ func TestPeak(t *testing.T) {
 		if byTick, byEdge := highestTick(groups, 6000), highestEdge(groups, 6000); byTick != want || byEdge != want {
 			t.Fatalf("%v: %d tick by tick, %d from edge to edge, want %d", trains, byTick, byEdge, want)
 		}
-		if got, exact := peak(trains); got != want || !exact {
+		if got, exact := peak(trains, mostEdges); got != want || !exact {
 			t.Fatalf("%v: %d, exact %t, want %d", trains, got, exact, want)
 		}
 	}
@@ -191,7 +191,7 @@ func TestPeakWithoutCommonPeriod(t *testing.T) {
 	for _, seconds := range []int64{7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 86400} {
 		trains = append(trains, train{every: seconds * 1000, long: 1000, times: 1})
 	}
-	if got, exact := peak(trains); got != len(trains) || exact {
+	if got, exact := peak(trains, mostEdges); got != len(trains) || exact {
 		t.Errorf("%d, exact %t: all begin at once one day, which nobody looks for", got, exact)
 	}
 }
@@ -304,6 +304,24 @@ func TestAbsurd(t *testing.T) {
 	}
 	if empty := New(options()); empty.Loop.Steady.Peak != 0 || empty.Run.Longest != 0 {
 		t.Errorf("%+v", empty)
+	}
+}
+
+// TestManyHosts has no more work with many hosts than with few.
+func TestManyHosts(t *testing.T) {
+	hosts := func(n int) Rate {
+		var checks []*check.Check
+		for i := range n {
+			for _, interval := range []time.Duration{7 * time.Second, time.Minute, 24 * time.Hour} {
+				checks = append(checks, web(fmt.Sprint("c", i, interval), func(c *check.Check) {
+					c.Target, c.Interval = fmt.Sprintf("http://h%d.example/", i), interval
+				}))
+			}
+		}
+		return New(options(checks...)).Destinations[0].Steady
+	}
+	if few, many := hosts(1), hosts(500); !few.Exact || many.Exact || many.Peak != 3 {
+		t.Errorf("few %+v, many %+v", few, many)
 	}
 }
 
