@@ -177,7 +177,7 @@ func TestActionRuns(t *testing.T) {
 	defer refuse.Close()
 
 	r := newRunner(t, map[string]string{
-		"files": "all checks $(touch pwned).yaml\n\nother; touch pwned.yaml\n", "args": "--only=*\n--tag\n$(touch pwned) `touch pwned`\n", "reports": "junit\njson\ntap\n",
+		"files": "all checks $(touch pwned).yaml\n\nother; touch pwned.yaml\n", "args": "--only=*\n--tag\n$(touch pwned) `touch pwned`\n", "reports": "junit\njson\ntap\nhtml\nprometheus\n",
 	})
 	r.goOfTests()
 	if out, code := r.step("install"); code != 0 {
@@ -196,13 +196,16 @@ func TestActionRuns(t *testing.T) {
 	if code != 1 || !strings.Contains(out, "::error file=other; touch pwned.yaml,line=") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
+	if strings.Contains(out, "warning: ") {
+		t.Error(out)
+	}
 	if got := r.read("output"); got != "reports="+r.temp+"/sonde-reports\nexit-code=1\n" {
 		t.Errorf("GITHUB_OUTPUT holds %q", got)
 	}
 	if got := r.read("summary"); !strings.Contains(got, "connect.refused") {
 		t.Errorf("GITHUB_STEP_SUMMARY holds %q", got)
 	}
-	for name, begin := range map[string]string{"junit.xml": "<?xml", "sonde.json": "{", "sonde.tap": "TAP version"} {
+	for name, begin := range map[string]string{"junit.xml": "<?xml", "sonde.json": "{", "sonde.tap": "TAP version", "sonde.html": "<!", "sonde.prom": "# HELP"} {
 		if got := r.read("sonde-reports/" + name); !strings.HasPrefix(got, begin) {
 			t.Errorf("%s holds %q", name, got)
 		}

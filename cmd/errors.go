@@ -186,6 +186,17 @@ func printable(s string) string {
 	}, s)
 }
 
+// inRow makes a text fit into one row of a table, where it cannot pass for a line
+// of its own.
+func inRow(s string) string {
+	return printable(strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return ' '
+		}
+		return r
+	}, s))
+}
+
 // known returns a hint about a wrong name: the one that it was probably meant
 // to be, or all that there are.
 func known(all, wrong string, names []string) string {

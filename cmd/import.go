@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sonde-cli/sonde/config"
 	"github.com/sonde-cli/sonde/importer"
 )
 
@@ -54,6 +58,7 @@ func newImport(a *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			result.Warnings = append(result.Warnings, a.mistaken(c.Context(), result)...)
 			return a.printImport(result, strict)
 		},
 	}
@@ -61,7 +66,7 @@ func newImport(a *App) *cobra.Command {
 	flags.SortFlags = false
 	flags.Var(&from, "from", "format of the file; recognised by its content when left out")
 	flags.StringVar(&targets, "targets", "", "`FILE` of targets for blackbox modules: prometheus.yml, file_sd or a list")
-	flags.BoolVar(&strict, "strict", false, "exit with 2 when something has no equivalent")
+	flags.BoolVar(&strict, "strict", false, "exit with 2 when there is a warning")
 	complete(c, "from", fixed(from.of...))
 	return c
 }
@@ -124,6 +129,35 @@ func cannotRead(name string, err error) error {
 	return usagef("", "cannot read %s: %s", name, err)
 }
 
+// fileKeys are keys of an imported file that name files, which need not be here.
+var fileKeys = []string{"body_file", "headers_file", "ca", "cert", "key"}
+
+// mistaken returns what keeps the imported file from being valid: the source is
+// not always. What depends on variables or on other files is for 'sonde
+// validate', once they are there.
+func (a *App) mistaken(ctx context.Context, result *importer.Result) []config.Problem {
+	if result.Checks == 0 {
+		return nil
+	}
+	loader := a.loader()
+	loader.Stdin, loader.StdinName = bytes.NewReader(result.Text), "<stdout>"
+	loader.LookupEnv = func(string) (string, bool) { return "value", true }
+	_, err := loader.Load(ctx, "-")
+	var wrong config.Errors
+	if !errors.As(err, &wrong) {
+		return nil
+	}
+	lines := strings.Split(string(result.Text), "\n")
+	return slices.DeleteFunc(wrong, func(p config.Problem) bool {
+		if p.Line < 1 || p.Line > len(lines) {
+			return false
+		}
+		line := strings.ReplaceAll(lines[p.Line-1], "${each.", "")
+		key, _, _ := strings.Cut(strings.TrimLeft(line, " -"), ":")
+		return strings.Contains(line, "${") || slices.Contains(fileKeys, key)
+	})
+}
+
 // printImport writes the file to standard output and what there is to know to
 // standard error.
 func (a *App) printImport(result *importer.Result, strict bool) error {
@@ -146,7 +180,7 @@ func (a *App) printImport(result *importer.Result, strict bool) error {
 		return err
 	}
 	if strict && len(result.Warnings) > 0 {
-		return usagef("", "%s no equivalent, see the warnings", map[bool]string{true: "1 thing has", false: fmt.Sprintf("%d things have", len(result.Warnings))}[len(result.Warnings) == 1])
+		return usagef("", "%s, and --strict takes none", plural(len(result.Warnings), "warning"))
 	}
 	return nil
 }

@@ -22,8 +22,8 @@ the files expand to, how many probes a second, on average and at the peak, where
 they go, how many are under way at once, what that takes, and how long one run
 may last. Nothing is measured and no packet is sent.
 
-The exit code is 2 when the files are wrong, and when the plan exceeds a cap: one
-that you give, or the limit of open files of this process.`
+The exit code is 2 when the files are wrong, and when the plan exceeds a cap that
+you give.`
 
 const planExamples = `  sonde plan checks.yaml
   sonde plan checks/ --tag smoke --max-duration 2m
@@ -58,7 +58,7 @@ func newPlan(a *App) *cobra.Command {
 	flags.Var(&f.maxRate, "max-rate", "most probes that may begin in any one second")
 	flags.Var(&f.maxHost, "max-host-rate", "the same, to one host")
 	flags.Var(&f.maxDuration, "max-duration", "longest time that one run may take")
-	flags.Var(&f.maxDescriptors, "max-descriptors", "most files that may be open at once; this process's limit by default")
+	flags.Var(&f.maxDescriptors, "max-descriptors", "most files that may be open at once")
 	flags.BoolVar(&f.all, "all", false, "list all checks and destinations; JSON always does")
 	flags.Var(&f.format, "format", "text or json")
 	complete(c, "format", fixed(f.format.of...))
@@ -73,18 +73,14 @@ func (a *App) plan(ctx context.Context, f *planFlags, files []string) error {
 	if err != nil {
 		return err
 	}
-	machine := thisMachine()
 	o := plan.Options{
-		Checks: set.Checks, Limits: f.limits(set.Limits), Machine: machine, Endpoint: endpointOf,
+		Checks: set.Checks, Limits: f.limits(set.Limits), Machine: thisMachine(), Endpoint: endpointOf,
 		Caps: plan.Caps{
 			Rate: float64(f.maxRate), HostRate: float64(f.maxHost), Duration: time.Duration(f.maxDuration), Descriptors: int(f.maxDescriptors),
 		},
 	}
 	if o.Limits.InFlight == 0 {
 		o.Limits.InFlight = scheduler.DefaultInFlight
-	}
-	if o.Caps.Descriptors == 0 {
-		o.Caps.Descriptors = machine.Descriptors
 	}
 	o.Concurrency = min(int(f.concurrency), len(set.Checks))
 	p := plan.New(o)

@@ -21,12 +21,11 @@ const (
 
 // writePlan writes a plan for people.
 func writePlan(out io.Writer, p *plan.Plan, off int, all bool) error {
-	inRow := strings.NewReplacer("\n", " ", "\t", " ")
 	table := func(rows func(row func(...string))) string {
 		return columnsOf(func(w io.Writer) {
 			rows(func(cells ...string) {
 				for _, cell := range cells {
-					_, _ = fmt.Fprint(w, printable(inRow.Replace(cell)), "\t")
+					_, _ = fmt.Fprint(w, inRow(cell), "\t")
 				}
 				_, _ = fmt.Fprintln(w)
 			})
@@ -43,7 +42,7 @@ func writePlan(out io.Writer, p *plan.Plan, off int, all bool) error {
 }
 
 func planCheckRows(p *plan.Plan, all bool, row func(...string)) {
-	row("CHECK", "KIND", "TARGET", "EVERY", "TIMEOUT", "ATTEMPTS")
+	row("CHECK", "KIND", "TARGET", "EVERY", "TIMEOUT", "PROBES")
 	for i := range p.Checks {
 		if i == planChecks && !all {
 			row(fmt.Sprintf("and %d more, which --all lists", len(p.Checks)-planChecks))
@@ -54,7 +53,20 @@ func planCheckRows(p *plan.Plan, all bool, row func(...string)) {
 		if c.IntervalFailing != c.Interval {
 			every += ", failing " + check.FormatDuration(c.IntervalFailing)
 		}
-		row(c.Mask.String(c.ID), c.Kind, c.Mask.String(c.Target), every, check.FormatDuration(c.Timeout), strconv.Itoa(c.Attempts()))
+		row(c.Mask.String(c.ID), c.Kind, c.Mask.String(c.Target), every, check.FormatDuration(c.Timeout), probeWords(c))
+	}
+}
+
+// probeWords tells what a run makes at most: probes, one after another failed, or
+// samples.
+func probeWords(c *plan.Check) string {
+	switch {
+	case c.Samples.Many():
+		return plural(c.Samples.Count, "sample") + ", " + check.FormatDuration(c.Samples.Spacing) + " apart"
+	case c.Attempts() > 1:
+		return "1 to " + strconv.Itoa(c.Attempts())
+	default:
+		return "1"
 	}
 }
 
@@ -82,7 +94,7 @@ func planLoopRows(p *plan.Plan, row func(...string)) {
 }
 
 func planRunRows(p *plan.Plan, row func(...string)) {
-	row("  probes", fmt.Sprintf("%d, with all retries %d", len(p.Checks), p.Run.Probes))
+	row("  probes", fmt.Sprintf("%d, with all retries %d", p.Run.Usual, p.Run.Probes))
 	row("  when all hang", fmt.Sprintf("it takes %s, with %d at once", check.FormatDuration(p.Run.Longest), p.Run.Concurrency))
 	row("  open files", withLimit(p.Run.Descriptors, p.Machine.Descriptors))
 }
@@ -139,7 +151,7 @@ func faultLine(l plan.Line) string {
 	if l.Checks > 1 {
 		name += " and " + strconv.Itoa(l.Checks-1) + " more"
 	}
-	return fmt.Sprintf("%s:%d: %s: %s", l.File, l.Number, name, l.Text)
+	return inRow(fmt.Sprintf("%s:%d: %s: %s", l.File, l.Number, name, l.Text))
 }
 
 // The plan in JSON, in the manner of the JSON report.
@@ -220,6 +232,8 @@ type (
 		Failing  float64 `json:"interval_failing_seconds"`
 		Timeout  float64 `json:"timeout_seconds"`
 		Attempts int     `json:"attempts"`
+		Samples  int     `json:"samples,omitempty"`
+		Spacing  float64 `json:"spacing_seconds,omitempty"`
 		Longest  float64 `json:"longest_seconds"`
 		File     string  `json:"file"`
 		Line     int     `json:"line"`
@@ -244,10 +258,15 @@ func writePlanJSON(out io.Writer, p *plan.Plan, off int) error {
 	}
 	err = jsonList(w, "checks", len(p.Checks), func(i int) any {
 		c := &p.Checks[i]
-		return wirePlanCheck{
-			c.Mask.String(c.ID), c.Kind, c.Mask.String(c.Target), c.Interval.Seconds(), c.IntervalFailing.Seconds(),
-			c.Timeout.Seconds(), c.Attempts(), c.Longest.Seconds(), c.File, c.Line,
+		w := wirePlanCheck{
+			ID: c.Mask.String(c.ID), Kind: c.Kind, Target: c.Mask.String(c.Target), Interval: c.Interval.Seconds(),
+			Failing: c.IntervalFailing.Seconds(), Timeout: c.Timeout.Seconds(), Attempts: c.Attempts(),
+			Longest: c.Longest.Seconds(), File: c.File, Line: c.Line,
 		}
+		if c.Samples.Many() {
+			w.Samples, w.Spacing = c.Samples.Count, c.Samples.Spacing.Seconds()
+		}
+		return w
 	})
 	if err != nil {
 		return err

@@ -126,7 +126,7 @@ func (a *App) listChecks(checks []*check.Check) error {
 	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
 	for _, c := range checks {
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", // Flush returns the error
-			printable(c.Mask.String(c.ID)), c.Kind, printable(c.Mask.String(c.Target)), printable(strings.Join(c.Tags, " ")))
+			inRow(c.Mask.String(c.ID)), c.Kind, inRow(c.Mask.String(c.Target)), inRow(strings.Join(c.Tags, " ")))
 	}
 	return w.Flush()
 }

@@ -168,5 +168,5 @@ func (w *walk) circle(to *dependent, i int) {
 		names = append(names[:maxCircle:maxCircle], "…")
 	}
 	names = append(names, names[0])
-	last.problem(w.in, i, "checks depend on each other in a circle: "+strings.Join(names, " -> "), "")
+	last.problem(w.in, i, "checks depend on each other in a circle: "+joined(names, " -> "), "")
 }

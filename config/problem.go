@@ -135,5 +135,11 @@ func suggest(wrong string, known []string) string {
 	if len(known) > most {
 		known = append(known[:most:most], "…")
 	}
-	return "known here: " + strings.Join(known, ", ")
+	return "known here: " + joined(known, ", ")
+}
+
+// joined lists names on one line, whatever they hold: a line of its own could
+// pass for something else, such as a command of a CI system.
+func joined(names []string, between string) string {
+	return strings.ReplaceAll(strings.Join(names, between), "\n", "·")
 }

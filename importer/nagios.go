@@ -3,6 +3,7 @@ package importer
 import (
 	"bufio"
 	"fmt"
+	"math"
 	"path"
 	"regexp"
 	"slices"
@@ -268,7 +269,7 @@ func (f *flags) seconds(short string) (time.Duration, bool) {
 		return 0, false
 	}
 	v, err := strconv.ParseFloat(strings.TrimPrefix(s, "0:"), 64)
-	if err != nil || v <= 0 || v > 1e6 {
+	if err != nil || math.IsNaN(v) || v <= 0 || v > 1e6 {
 		f.job.miss(f.item, f.at, fmt.Sprintf("%s -%s is left out, for it is no number of seconds", f.plugin, short))
 		return 0, false
 	}
@@ -445,7 +446,7 @@ func (j *job) service(d *definition, host string, commands, addresses map[string
 // minutes reads an interval, which Nagios counts in minutes.
 func minutes(s string) time.Duration {
 	v, err := strconv.ParseFloat(s, 64)
-	if err != nil || v <= 0 || v > 1e6 {
+	if err != nil || math.IsNaN(v) || v <= 0 || v > 1e6 {
 		return 0
 	}
 	return time.Duration(v * float64(time.Minute))

@@ -17,7 +17,7 @@ type Caps struct {
 	Rate        float64       // probes that begin in any one second
 	HostRate    float64       // the same, to one host
 	Duration    time.Duration // of one run
-	Descriptors int           // of a run or a loop
+	Descriptors int           // of a run or a loop; without it, more than the machine has is a warning
 }
 
 // Excess is a cap that the plan exceeds.
@@ -44,6 +44,8 @@ type Warning struct{ Message, Hint string }
 
 const mostLines = 10 // at fault, that are shown
 
+const descriptorHint = "raise the limit (ulimit -Hn; LimitNOFILE= of a systemd unit), or bound the loop with limits.in_flight"
+
 // judge finds the caps that are exceeded.
 func (p *Plan) judge(caps Caps) {
 	if worst := max(p.Loop.Steady.Peak, p.Loop.Failing.Peak); caps.Rate > 0 && float64(worst) > caps.Rate {
@@ -59,14 +61,17 @@ func (p *Plan) judge(caps Caps) {
 			fmt.Sprintf("a run may take %s, more than %s", check.FormatDuration(p.Run.Longest), check.FormatDuration(caps.Duration)),
 			p.Checks, func(c *Check) float64 { return c.Longest.Seconds() })
 	}
-	if worst := max(p.Run.Descriptors, p.Loop.Descriptors); caps.Descriptors > 0 && worst > caps.Descriptors {
-		p.exceed("max-descriptors", "raise the limit (ulimit -Hn; LimitNOFILE= of a systemd unit), or bound the loop with limits.in_flight",
+	if worst := p.descriptors(); caps.Descriptors > 0 && worst > caps.Descriptors {
+		p.exceed("max-descriptors", descriptorHint,
 			fmt.Sprintf("%s, more than %d", count(worst, "open file"), caps.Descriptors),
 			p.Checks, func(c *Check) float64 {
-				return float64(c.Attempts()) * c.Timeout.Seconds() / every(c.IntervalFailing, c.Longest).Seconds()
+				return float64(c.Probes()) * c.Timeout.Seconds() / every(c.IntervalFailing, c.Longest).Seconds()
 			})
 	}
 }
+
+// descriptors returns how many files are open at most, in a run or a loop.
+func (p *Plan) descriptors() int { return max(p.Run.Descriptors, p.Loop.Descriptors) }
 
 func probesOf(c *Check) float64 { return max(c.perSecond(false), c.perSecond(true)) }
 
@@ -154,7 +159,13 @@ func words(name string, part float64) string {
 }
 
 // warn finds what does not fit the machine or the limits of the files.
-func (p *Plan) warn() {
+func (p *Plan) warn(caps Caps) {
+	if limit, most := p.Machine.Descriptors, p.descriptors(); caps.Descriptors == 0 && limit > 0 && most > limit {
+		p.Warnings = append(p.Warnings, Warning{
+			fmt.Sprintf("%s, and this process may have %d: fewer probes would be under way at once", count(most, "open file"), limit),
+			descriptorHint,
+		})
+	}
 	if ports := p.Machine.Ports; ports > 0 && p.Loop.Ports > ports {
 		p.Warnings = append(p.Warnings, Warning{
 			fmt.Sprintf("%d local ports wait for their end at once, of %d that there are for connections to one port of a host", p.Loop.Ports, ports),

@@ -10,7 +10,8 @@ import (
 const (
 	tick        = time.Millisecond // runs of a loop that are due within one begin together
 	longestBase = 3_600_000        // ticks: an hour; the longest common period that is looked at tick by tick
-	mostEdges   = 1 << 22          // begins and ends that are sorted
+	mostEdges   = 1 << 22          // begins and ends that are sorted, for all hosts together
+	leastEdges  = 1 << 10          // for a host
 )
 
 // train is a span of time that comes again and again, in ticks: from at + n*every
@@ -37,14 +38,15 @@ func (t train) edges() (begin, end, before int64) {
 // peak returns how many spans there are at once at most. It is exact when the
 // trains have a common period that is short enough to look at. Otherwise those
 // that do not fit in are taken to be at their own peaks just then, which makes it
-// the most that there can be. It changes the order of the trains.
-func peak(trains []train) (most int, exact bool) {
+// the most that there can be. It looks at as many begins and ends, or ticks, as
+// the budget says. It changes the order of the trains.
+func peak(trains []train, budget int64) (most int, exact bool) {
 	if len(trains) == 1 { // as for most hosts
 		t := trains[0]
 		return int(t.times * ((t.long + t.every - 1) / t.every)), true
 	}
 	groups := byPeriod(trains)
-	base, within, others := common(groups)
+	base, within, others := common(groups, budget)
 	most = highest(within, base)
 	for _, g := range others {
 		most += highest([][]train{g}, g[0].every)
@@ -72,11 +74,11 @@ func byPeriod(trains []train) [][]train {
 
 // common finds the longest common period that can be looked at, and the groups
 // that do not fit in.
-func common(groups [][]train) (base int64, within, others [][]train) {
+func common(groups [][]train, budget int64) (base int64, within, others [][]train) {
 	base = 1
 	for _, g := range groups {
 		next := lcm(base, g[0].every)
-		if next > longestBase && edges(append(within[:len(within):len(within)], g), next) > mostEdges {
+		if next > min(longestBase, budget) && edges(append(within[:len(within):len(within)], g), next) > budget {
 			others = append(others, g)
 			continue
 		}

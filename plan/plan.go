@@ -5,7 +5,8 @@
 // Three cases are looked at. Steady: every check is up at its first attempt.
 // Failing: every check is down at once, each attempt fails at once, so that
 // there are the most probes. Hanging: every attempt takes its timeout, so that
-// the most are under way.
+// the most are under way. A sample is taken whole in each: one that ends early
+// asks for less.
 package plan
 
 import (
@@ -62,14 +63,32 @@ type Plan struct {
 type Check struct {
 	*check.Check
 	Interval, IntervalFailing, Timeout time.Duration // that apply; the second is Interval when it has none
-	Longest                            time.Duration // of one run, when all attempts time out
+	Longest                            time.Duration // of one run, when all its probes time out
 
 	host, port string
 	ports      int // local ports that a probe leaves in TIME_WAIT
+	single     int // probes of a run that are looked at one by one
 }
 
 // Attempts returns how many attempts a run makes at most.
 func (c *Check) Attempts() int { return max(c.Retry.Attempts, 1) }
+
+// Probes returns how many probes a run makes at most: its attempts, or the
+// observations of its sample.
+func (c *Check) Probes() int {
+	if c.Samples.Many() {
+		return c.Samples.Count
+	}
+	return c.Attempts()
+}
+
+// usual returns how many probes a run makes that is up at once.
+func (c *Check) usual() int {
+	if c.Samples.Many() {
+		return c.Samples.Count
+	}
+	return 1
+}
 
 // Kind counts the checks of one kind.
 type Kind struct {
@@ -111,8 +130,9 @@ type Loop struct {
 // Run is what `sonde run` does.
 type Run struct {
 	Concurrency int
+	Usual       int           // probes, when every check is up at its first attempt
 	Probes      int           // at most, with all retries
-	Longest     time.Duration // when all attempts time out
+	Longest     time.Duration // when all probes time out
 	Descriptors int
 }
 
@@ -123,6 +143,7 @@ func New(o Options) *Plan {
 		p.Checks[i] = newCheck(c)
 		p.Checks[i].host, p.Checks[i].port = o.Endpoint(c)
 	}
+	p.bound()
 	p.Kinds = kinds(p.Checks)
 	p.Loop = p.loop()
 	p.Destinations = destinations(p.Checks)
@@ -130,7 +151,7 @@ func New(o Options) *Plan {
 		p.Loop.Ports = max(p.Loop.Ports, d.Ports)
 	}
 	p.Run = p.run(o.Concurrency)
-	p.warn()
+	p.warn(o.Caps)
 	p.judge(o.Caps)
 	return p
 }
@@ -140,22 +161,52 @@ func newCheck(c *check.Check) Check {
 		Check: c, Interval: scheduler.Period(c, false), IntervalFailing: scheduler.Period(c, true), Timeout: scheduler.Timeout(c),
 		ports: c.Footprint().Ports,
 	}
-	out.Longest = sum(out.pauses(), times(out.Attempts(), out.Timeout))
+	out.Longest = out.lasts(out.Probes(), out.Timeout)
 	return out
 }
 
-// mostAttempts is how many attempts of a run are looked at one by one.
-const mostAttempts = 1000
+// How many probes are looked at one by one: of a run, and of all samples.
+const (
+	mostProbes   = 1000
+	mostSampling = 1 << 20
+)
 
-// pauses returns the total of the waits between all attempts.
-func (c *Check) pauses() time.Duration {
-	var total, wait time.Duration
-	retries := c.Attempts() - 1
-	for n := 1; n <= min(retries, mostAttempts); n++ {
-		wait = c.Retry.Delay(n)
+// bound sums up each sample where there are too many to look at every
+// observation.
+func (p *Plan) bound() {
+	sampling := 0
+	for i := range p.Checks {
+		if c := &p.Checks[i]; c.Samples.Many() {
+			sampling += min(c.Samples.Count, mostSampling)
+		}
+	}
+	for i := range p.Checks {
+		c := &p.Checks[i]
+		if c.single = mostProbes; c.Samples.Many() && (sampling > mostSampling || c.Samples.Count > mostProbes) {
+			c.single = 0 // they are evenly spaced, so that one train tells of all
+		}
+	}
+}
+
+// pause returns the wait between the probe n and the next one, when each takes
+// so long.
+func (c *Check) pause(n int, takes time.Duration) time.Duration {
+	if c.Samples.Many() {
+		return max(c.Samples.Spacing-takes, 0)
+	}
+	return c.Retry.Delay(n)
+}
+
+// lasts returns how long a run with so many probes is under way, when each takes
+// so long.
+func (c *Check) lasts(probes int, takes time.Duration) time.Duration {
+	total := times(probes, takes)
+	var wait time.Duration
+	for n := 1; n <= min(probes-1, mostProbes); n++ {
+		wait = c.pause(n, takes)
 		total = sum(total, wait)
 	}
-	return sum(total, times(retries-mostAttempts, wait))
+	return sum(total, times(probes-1-mostProbes, wait))
 }
 
 // sum adds durations up to the longest there is.
@@ -189,40 +240,47 @@ func every(interval, took time.Duration) time.Duration {
 
 // perSecond returns how many probes begin, on average.
 func (c *Check) perSecond(failing bool) float64 {
-	if !failing {
-		return 1 / c.Interval.Seconds()
+	interval, probes := c.Interval, c.usual()
+	if failing {
+		interval, probes = c.IntervalFailing, c.Probes()
 	}
-	return float64(c.Attempts()) / every(c.IntervalFailing, c.pauses()).Seconds()
+	return float64(probes) / every(interval, c.lasts(probes, 0)).Seconds()
 }
 
 // begins appends the seconds that follow the begin of each probe.
 func (c *Check) begins(trains []train, failing bool) []train {
-	if !failing {
-		return append(trains, newTrain(scheduler.Phase(c.ID, c.Interval), c.Interval, time.Second, 1))
+	if failing {
+		return c.probes(trains, c.IntervalFailing, c.Probes(), 0, time.Second)
 	}
-	return c.attempts(trains, 0, time.Second)
+	return c.probes(trains, c.Interval, c.usual(), 0, time.Second)
 }
 
-// hangs appends the times of attempts that take their timeout.
-func (c *Check) hangs(trains []train) []train { return c.attempts(trains, c.Timeout, c.Timeout) }
+// hangs appends the times of probes that take their timeout.
+func (c *Check) hangs(trains []train) []train {
+	return c.probes(trains, c.IntervalFailing, c.Probes(), c.Timeout, c.Timeout)
+}
 
-// attempts appends a train for each attempt: it takes so long and counts for so
-// long.
-func (c *Check) attempts(trains []train, takes, counts time.Duration) []train {
-	at := scheduler.Phase(c.ID, c.IntervalFailing)
-	total := sum(c.pauses(), times(c.Attempts(), takes))
-	period := every(c.IntervalFailing, total)
-	for n := 1; n <= min(c.Attempts(), mostAttempts); n++ {
+// probes appends a train for each of so many probes of a run: it takes so long
+// and counts for so long.
+func (c *Check) probes(trains []train, interval time.Duration, probes int, takes, counts time.Duration) []train {
+	at := scheduler.Phase(c.ID, interval)
+	period := every(interval, c.lasts(probes, takes))
+	single := min(probes, c.single)
+	for n := 1; n <= single; n++ {
 		trains = append(trains, newTrain(at, period, counts, 1))
-		at = sum(at, sum(takes, c.Retry.Delay(n)))
+		at = sum(at, sum(takes, c.pause(n, takes)))
 	}
-	switch rest := c.Attempts() - mostAttempts; {
-	case rest > 0 && takes > 0: // one after the other
-		trains = append(trains, newTrain(at, period, min(times(rest, counts), period), 1))
-	case rest > 0:
-		trains = append(trains, newTrain(at, period, counts, rest))
+	rest := probes - single
+	if rest == 0 {
+		return trains
 	}
-	return trains
+	step := sum(takes, c.pause(mostProbes, takes))
+	if step == 0 { // all at once
+		return append(trains, newTrain(at, period, counts, rest))
+	}
+	// One after the other: as many overlap as begin while one counts.
+	most := min(int(min((counts-1)/step+1, 1<<30)), rest)
+	return append(trains, newTrain(at, period, min(sum(times(rest-1, step), counts), period), most))
 }
 
 // pointers returns a list that can be put in another order.
@@ -234,14 +292,18 @@ func pointers(checks []Check) []*Check {
 	return all
 }
 
-func rate(checks []*Check, failing bool) Rate {
+// rate returns how many probes of checks begin; the budget is as of peak.
+func rate(checks []*Check, failing bool, budget int64) Rate {
 	var r Rate
 	trains := make([]train, 0, len(checks))
+	single := true
 	for _, c := range checks {
 		r.Average += c.perSecond(failing)
 		trains = c.begins(trains, failing)
+		single = single && c.single > 0
 	}
-	r.Peak, r.Exact = peak(trains)
+	r.Peak, r.Exact = peak(trains, budget)
+	r.Exact = r.Exact && single
 	return r
 }
 
@@ -268,18 +330,20 @@ func kinds(checks []Check) []Kind {
 
 func (p *Plan) loop() Loop {
 	all := pointers(p.Checks)
-	l := Loop{Steady: rate(all, false), Failing: rate(all, true)}
+	l := Loop{Steady: rate(all, false, mostEdges), Failing: rate(all, true, mostEdges)}
 	var trains []train
-	kept := 0
+	kept, single := 0, true
 	for i := range p.Checks {
 		c := &p.Checks[i]
 		trains = c.hangs(trains)
 		kept += c.Footprint().Kept
+		single = single && c.single > 0
 		if c.Schedule != nil {
 			l.Scheduled++
 		}
 	}
-	l.InFlight, l.InFlightExact = peak(trains)
+	l.InFlight, l.InFlightExact = peak(trains, mostEdges)
+	l.InFlightExact = l.InFlightExact && single
 	l.InFlight = min(l.InFlight, len(all)) // a check never runs twice at once
 	l.Descriptors = min(l.InFlight, p.Limits.InFlight)*p.Machine.PerProbe + kept + p.Machine.SpareLoop
 	return l
@@ -294,7 +358,12 @@ func destinations(checks []Check) []Destination {
 		}
 		return strings.Compare(a.port, b.port)
 	})
-	var all []Destination
+	hosts := make(map[string]bool)
+	for _, c := range sorted {
+		hosts[c.host] = true
+	}
+	budget := max(mostEdges/int64(max(len(hosts), 1)), leastEdges)
+	all := make([]Destination, 0, len(hosts))
 	for len(sorted) > 0 {
 		n := 1
 		for n < len(sorted) && sorted[n].host == sorted[0].host {
@@ -302,7 +371,7 @@ func destinations(checks []Check) []Destination {
 		}
 		own := sorted[:n]
 		all = append(all, Destination{
-			Host: own[0].host, Checks: n, Steady: rate(own, false), Failing: rate(own, true), Ports: waiting(own),
+			Host: own[0].host, Checks: n, Steady: rate(own, false, budget), Failing: rate(own, true, budget), Ports: waiting(own),
 		})
 		sorted = sorted[n:]
 	}
@@ -331,7 +400,8 @@ func (p *Plan) run(concurrency int) Run {
 	var places ends
 	for i := range p.Checks {
 		c := &p.Checks[i]
-		r.Probes += c.Attempts()
+		r.Usual += c.usual()
+		r.Probes += c.Probes()
 		end := c.Longest
 		if len(places) < concurrency {
 			heap.Push(&places, end)

@@ -66,7 +66,7 @@ func TestPlan(t *testing.T) {
 	if diff := cmp.Diff(want, p.Loop); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(Run{Concurrency: 64, Probes: 4, Longest: 18 * time.Second, Descriptors: 14}, p.Run); diff != "" {
+	if diff := cmp.Diff(Run{Concurrency: 64, Usual: 2, Probes: 4, Longest: 18 * time.Second, Descriptors: 14}, p.Run); diff != "" {
 		t.Error(diff)
 	}
 	if len(p.Warnings)+len(p.Exceeded) > 0 {
@@ -99,6 +99,61 @@ func TestRunLongest(t *testing.T) {
 	}
 }
 
+// TestSamples counts every observation of a sample.
+func TestSamples(t *testing.T) {
+	for name, tt := range map[string]struct {
+		count             int
+		spacing, interval time.Duration
+		average           float64
+		peak              int
+		longest           time.Duration
+		inFlight          int
+	}{
+		"close":                 {30, 100 * time.Millisecond, time.Minute, 0.5, 10, 150 * time.Second, 1},
+		"wider than timeouts":   {3, 10 * time.Second, time.Minute, 0.05, 1, 25 * time.Second, 1},
+		"longer than intervals": {5, time.Second, 3 * time.Second, 5. / 6, 1, 25 * time.Second, 1},
+		"very many":             {10_000, 10 * time.Millisecond, 200 * time.Second, 50, 100, 50_000 * time.Second, 1},
+	} {
+		p := New(options(web("a", func(c *check.Check) {
+			c.Interval, c.Samples = tt.interval, check.Samples{Count: tt.count, Spacing: tt.spacing, Pass: 1}
+		})))
+		rate := Rate{Average: tt.average, Peak: tt.peak, Exact: tt.count <= 1000}
+		if diff := cmp.Diff([]Rate{rate, rate}, []Rate{p.Loop.Steady, p.Loop.Failing}); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if diff := cmp.Diff(Run{Concurrency: 64, Usual: tt.count, Probes: tt.count, Longest: tt.longest, Descriptors: 12}, p.Run); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if p.Loop.InFlight != tt.inFlight || len(p.Kinds) != 1 || p.Kinds[0].PerSecond != tt.average {
+			t.Errorf("%s: %d under way, %v", name, p.Loop.InFlight, p.Kinds)
+		}
+	}
+}
+
+// TestManySamples sums samples up where there are too many observations to look
+// at each, and never says less.
+func TestManySamples(t *testing.T) {
+	var checks []*check.Check
+	for i := range 5 {
+		checks = append(checks, web(fmt.Sprint("c", i), func(c *check.Check) {
+			c.Interval, c.Samples = time.Minute, check.Samples{Count: 900, Spacing: 30 * time.Millisecond, Pass: 1}
+		}))
+	}
+	few := New(options(checks...))
+	for i := range 1200 {
+		checks = append(checks, web(fmt.Sprint("d", i), func(c *check.Check) {
+			c.Target, c.Interval, c.Samples = "http://d.example/", time.Minute, check.Samples{Count: 900, Spacing: 30 * time.Millisecond, Pass: 1}
+		}))
+	}
+	many := New(options(checks...))
+	if !few.Loop.Steady.Exact || few.Loop.Steady.Peak < 34 || many.Loop.Steady.Exact || many.Loop.InFlightExact {
+		t.Errorf("few %+v, many %+v", few.Loop, many.Loop)
+	}
+	if peak := many.Loop.Steady.Peak; peak < int(many.Loop.Steady.Average) || peak > 1205*34 {
+		t.Errorf("%+v", many.Loop.Steady)
+	}
+}
+
 // TestPeak compares with what a walk over all ticks of the common period finds.
 func TestPeak(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
@@ -124,7 +179,7 @@ func TestPeak(t *testing.T) {
 		if byTick, byEdge := highestTick(groups, 6000), highestEdge(groups, 6000); byTick != want || byEdge != want {
 			t.Fatalf("%v: %d tick by tick, %d from edge to edge, want %d", trains, byTick, byEdge, want)
 		}
-		if got, exact := peak(trains); got != want || !exact {
+		if got, exact := peak(trains, mostEdges); got != want || !exact {
 			t.Fatalf("%v: %d, exact %t, want %d", trains, got, exact, want)
 		}
 	}
@@ -136,7 +191,7 @@ func TestPeakWithoutCommonPeriod(t *testing.T) {
 	for _, seconds := range []int64{7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 86400} {
 		trains = append(trains, train{every: seconds * 1000, long: 1000, times: 1})
 	}
-	if got, exact := peak(trains); got != len(trains) || exact {
+	if got, exact := peak(trains, mostEdges); got != len(trains) || exact {
 		t.Errorf("%d, exact %t: all begin at once one day, which nobody looks for", got, exact)
 	}
 }
@@ -218,12 +273,13 @@ func TestCaps(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	o := options(web("a", func(c *check.Check) { c.Interval = time.Second }), web("b", nil))
 	o.Limits = scheduler.Limits{InFlight: 1, PerHostRate: 0.5}
-	o.Machine.Ports = 50
+	o.Machine.Ports, o.Machine.Descriptors = 50, 71
 	var got []string
 	for _, w := range New(o).Warnings {
 		got = append(got, w.Message)
 	}
 	want := []string{
+		"72 open files, and this process may have 71: fewer probes would be under way at once",
 		"60 local ports wait for their end at once, of 50 that there are for connections to one port of a host",
 		"2 probes are under way at once when all hang, and 1 may be: runs would wait or be missed",
 		"a.example needs 1 probes a second, and its limit is 0.5: runs would be missed",
@@ -248,6 +304,24 @@ func TestAbsurd(t *testing.T) {
 	}
 	if empty := New(options()); empty.Loop.Steady.Peak != 0 || empty.Run.Longest != 0 {
 		t.Errorf("%+v", empty)
+	}
+}
+
+// TestManyHosts has no more work with many hosts than with few.
+func TestManyHosts(t *testing.T) {
+	hosts := func(n int) Rate {
+		var checks []*check.Check
+		for i := range n {
+			for _, interval := range []time.Duration{7 * time.Second, time.Minute, 24 * time.Hour} {
+				checks = append(checks, web(fmt.Sprint("c", i, interval), func(c *check.Check) {
+					c.Target, c.Interval = fmt.Sprintf("http://h%d.example/", i), interval
+				}))
+			}
+		}
+		return New(options(checks...)).Destinations[0].Steady
+	}
+	if few, many := hosts(1), hosts(500); !few.Exact || many.Exact || many.Peak != 3 {
+		t.Errorf("few %+v, many %+v", few, many)
 	}
 }
 

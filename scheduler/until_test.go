@@ -206,6 +206,46 @@ func inTurnFunc(list ...probeFunc) probeFunc {
 	}
 }
 
+// TestUntilSamples tries whole samples: one that is down ends early and is
+// followed by another, and one that the end of the wait cuts short proves
+// nothing.
+func TestUntilSamples(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		samples := check.Samples{Count: 4, Spacing: time.Second, Pass: 1}
+		var asked []time.Duration
+		results := until(t, t.Context(), &Until{Reached: isUp, For: 10 * time.Second},
+			&check.Check{ID: "later", Samples: samples, Probe: upAfter(2*time.Second, &asked)},
+			&check.Check{ID: "too slow", Samples: check.Samples{Count: 9, Spacing: 3 * time.Second, Pass: 1}, Probe: takes(0)},
+			&check.Check{ID: "cut short", Samples: samples, Timeout: time.Minute, Probe: inTurnFunc(upAfter(time.Hour, nil), takes(time.Hour))},
+			&check.Check{ID: "hangs", Samples: samples, Timeout: time.Minute, Probe: takes(time.Hour)},
+		)
+		if took := time.Since(begin); took != 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		for id, want := range map[string]struct {
+			verdict         check.Verdict
+			code            check.Code
+			attempts, taken int
+		}{
+			"later":     {check.Up, "", 7, 4},
+			"too slow":  {check.Unknown, check.LocalShutdown, 1, 4},
+			"cut short": {check.Down, check.ConnectRefused, 1, 1},
+			"hangs":     {check.Unknown, check.LocalShutdown, 1, 0},
+		} {
+			r := results[id]
+			if r.Verdict != want.verdict || r.Reason.Code != want.code || r.Attempts != want.attempts || len(r.Sample.Points) != want.taken {
+				t.Errorf("%s: %s %v after %d attempts with %d observations, want %+v", id, r.Verdict, r.Reason, r.Attempts, len(r.Sample.Points), want)
+			}
+		}
+		const ms = time.Millisecond
+		want := []time.Duration{0, 50 * ms, 150 * ms, 350 * ms, 750 * ms, 1550 * ms, 2550 * ms, 3550 * ms, 4550 * ms, 5550 * ms}
+		if diff := cmp.Diff(want, asked); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestUntilIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
