@@ -78,9 +78,9 @@ func (s *socket) open(ctx context.Context, from netip.Addr) error {
 		s.Close()
 		return err
 	}
-	switch err = unix.Connect(fd, to); err {
-	case nil:
-	case unix.EINPROGRESS, unix.EALREADY, unix.EINTR:
+	switch err = unix.Connect(fd, to); {
+	case err == nil:
+	case errors.Is(err, unix.EINPROGRESS), errors.Is(err, unix.EALREADY), errors.Is(err, unix.EINTR):
 		err = s.await(ctx)
 	default:
 		err = os.NewSyscallError("connect", err)
@@ -214,10 +214,12 @@ func (s *socket) Read(b []byte) (int, error) {
 	}
 	n, err := file.Read(b)
 	switch {
-	case err == io.EOF && s.network == "udp":
+	case err == nil:
+		return n, nil
+	case errors.Is(err, io.EOF) && s.network == "udp":
 		return 0, nil
-	case err == nil || err == io.EOF:
-		return n, err
+	case errors.Is(err, io.EOF):
+		return n, io.EOF
 	}
 	return n, s.failure("read", bare(err))
 }
@@ -316,7 +318,8 @@ func (s *socket) failure(op string, err error) error {
 func bare(err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) {
-		if errno, ok := path.Err.(syscall.Errno); ok {
+		var errno syscall.Errno
+		if errors.As(path.Err, &errno) {
 			return os.NewSyscallError(path.Op, errno)
 		}
 		return path.Err
