@@ -33,8 +33,8 @@ for the number of checks, after B was given --min-effect for free. Facts that
 differ (status, TLS version, certificate, DNS answers ...) are listed.
 
 Exit codes: 0 no check is slower, 1 some is slower, or down in B alone, 2 usage
-or configuration error, 3 some could not be compared, 124 --timeout ran out, 130
-interrupted.`
+or configuration error, 3 some could not be compared or is unknown in B, 124
+--timeout ran out, 130 interrupted.`
 
 const compareExamples = `  sonde compare before.yaml after.yaml
   sonde compare https://www.example.com https://next.example.com --samples 100
@@ -122,6 +122,7 @@ func (a *App) compare(ctx context.Context, f *compareFlags, args []string) error
 // when nothing did.
 func comparisonCode(r *compare.Report, failOnDiff bool, cause error) int {
 	differs := func(c compare.Comparison) bool { return len(c.Changes) > 0 && !c.Optional }
+	unknown := func(c compare.Comparison) bool { return c.B.Verdict == check.Unknown && !c.Optional } // it may be down
 	switch {
 	case errors.Is(cause, errInterrupted), errors.Is(cause, errUnread):
 		return ExitInterrupted
@@ -129,7 +130,7 @@ func comparisonCode(r *compare.Report, failOnDiff bool, cause error) int {
 		return ExitDeadline
 	case r.Count(compare.Slower, compare.Failing) > 0, failOnDiff && slices.ContainsFunc(r.Checks, differs):
 		return ExitDown
-	case r.Count(compare.TooFew) > 0:
+	case r.Count(compare.TooFew) > 0, slices.ContainsFunc(r.Checks, unknown):
 		return ExitUnknown
 	}
 	return ExitOK

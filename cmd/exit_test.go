@@ -4,7 +4,35 @@ import (
 	"testing"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/compare"
 )
+
+func TestComparisonCode(t *testing.T) {
+	one := func(a, b check.Verdict, o compare.Outcome) compare.Comparison {
+		return compare.Comparison{Pair: compare.Pair{A: compare.Side{Verdict: a}, B: compare.Side{Verdict: b}}, Outcome: o}
+	}
+	optional := one(check.Up, check.Unknown, compare.TooFew)
+	optional.Optional = true
+	for _, tt := range []struct {
+		name   string
+		checks []compare.Comparison
+		want   int
+	}{
+		{"same", []compare.Comparison{one(check.Up, check.Up, compare.Same)}, ExitOK},
+		{"unclear", []compare.Comparison{one(check.Up, check.Up, compare.Unclear)}, ExitOK},
+		{"slower", []compare.Comparison{one(check.Up, check.Up, compare.Slower)}, ExitDown},
+		{"failing", []compare.Comparison{one(check.Up, check.Down, compare.Failing)}, ExitDown},
+		{"too few", []compare.Comparison{one(check.Up, check.Up, compare.TooFew)}, ExitUnknown},
+		{"enough latencies of what may be down", []compare.Comparison{one(check.Up, check.Unknown, compare.Same)}, ExitUnknown},
+		{"slower wins", []compare.Comparison{one(check.Up, check.Unknown, compare.Same), one(check.Up, check.Up, compare.Slower)}, ExitDown},
+		{"A alone is unknown", []compare.Comparison{one(check.Unknown, check.Up, compare.Same)}, ExitOK},
+		{"optional", []compare.Comparison{one(check.Up, check.Up, compare.Same), optional}, ExitOK},
+	} {
+		if got := comparisonCode(&compare.Report{Checks: tt.checks}, false, nil); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
 
 func TestPolicy(t *testing.T) {
 	counts := func(up, degraded, down, unknown, flaky int) check.Summary {

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,14 @@ const baselineFormat = "sonde-baseline"
 // checks of 10,000 samples.
 const maxBaseline = 256 << 20
 
+// Bounds of what a baseline may hold. A file that sonde wrote keeps them; one
+// that somebody else made costs no more memory and time than that.
+const (
+	maxKept      = 1 << 20                 // checks
+	maxLatencies = 10_000                  // of a check, which are as many as samples can have
+	maxWritten   = maxLatencies * (24 + 2) // bytes of their text: 24 are what a float64 takes at most
+)
+
 // Origin says where and when a baseline was measured.
 type Origin struct {
 	Created time.Time
@@ -40,7 +49,47 @@ type wireBaseline struct {
 	Created time.Time  `json:"created"`
 	Host    string     `json:"host,omitempty"`
 	Version string     `json:"sonde"`
-	Checks  []wireKept `json:"checks"`
+	Checks  keptChecks `json:"checks"`
+}
+
+// keptChecks are the checks of a baseline.
+type keptChecks []wireKept
+
+// UnmarshalJSON reads the checks one by one, until there are too many.
+func (k *keptChecks) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if open, err := d.Token(); err != nil || open != json.Delim('[') {
+		return errors.New("checks is no list")
+	}
+	for d.More() {
+		if len(*k) == maxKept {
+			return fmt.Errorf("more than %d checks", maxKept)
+		}
+		var one wireKept
+		if err := d.Decode(&one); err != nil {
+			return err
+		}
+		*k = append(*k, one)
+	}
+	return nil
+}
+
+// keptLatencies are the latencies of a check, in seconds.
+type keptLatencies []float64
+
+// UnmarshalJSON refuses more than a sample can have.
+func (k *keptLatencies) UnmarshalJSON(text []byte) error {
+	var all []float64
+	if len(text) <= maxWritten {
+		if err := json.Unmarshal(text, &all); err != nil {
+			return err
+		}
+	}
+	if len(text) > maxWritten || len(all) > maxLatencies {
+		return fmt.Errorf("more than %d latencies of a check", maxLatencies)
+	}
+	*k = all
+	return nil
 }
 
 // wireKept is one check of a baseline.
@@ -50,7 +99,7 @@ type wireKept struct {
 	Verdict   check.Verdict `json:"verdict"`
 	Reason    *check.Reason `json:"reason,omitempty"`
 	Failed    int           `json:"failed"`
-	Latencies []float64     `json:"latencies_seconds"`
+	Latencies keptLatencies `json:"latencies_seconds"`
 	Facts     Facts         `json:"facts"`
 }
 
@@ -120,6 +169,9 @@ func (w *wireBaseline) baseline() (*Baseline, error) {
 	b := &Baseline{Origin: Origin{Created: w.Created, Host: w.Host, Version: w.Version}, Sides: make(map[string]Side, len(w.Checks))}
 	for _, k := range w.Checks {
 		s := Side{Target: k.Target, Verdict: k.Verdict, Failed: k.Failed, Facts: k.Facts}
+		if k.Failed < 0 {
+			return nil, fmt.Errorf("it has %d failures of %s", k.Failed, k.ID)
+		}
 		if k.Reason != nil {
 			s.Reason = *k.Reason
 		}

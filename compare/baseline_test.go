@@ -54,17 +54,42 @@ func TestBadBaseline(t *testing.T) {
 		`[]`:                                     "no whole JSON",
 		`{"schema":1,"results":[]}`:              "no baseline",
 		`{"schema":2,"format":"sonde-baseline"}`: "the schema 2, and this sonde reads 1",
-		head + `{"id":"a","verdict":"sideways"}]}`:                            "no sound baseline",
-		head + `{"id":"a","verdict":"up","latencies_seconds":[-1]}]}`:         "a latency of -1s for a",
-		head + `{"id":"a","verdict":"up","latencies_seconds":[1e300]}]}`:      "a latency of 1e+300s",
-		head + `{"id":"a","verdict":"up"},{"id":"a","verdict":"up"}]}`:        "a twice",
-		head + `{"id":"a","verdict":"up","latencies_seconds":["quick"]}]}`:    "no sound baseline",
-		head + `{"id":"a","verdict":"up","latencies_seconds":[0.000000]}]}`:   "a latency of 0s",
-		head + `{"id":"a","verdict":"up","facts":{"status":200},"extra":1}]}`: "no sound baseline",
+		head + `{"id":"a","verdict":"sideways"}]}`:                                              "no sound baseline",
+		head + `{"id":"a","verdict":"up","latencies_seconds":[-1]}]}`:                           "a latency of -1s for a",
+		head + `{"id":"a","verdict":"up","latencies_seconds":[1e300]}]}`:                        "a latency of 1e+300s",
+		head + `{"id":"a","verdict":"up"},{"id":"a","verdict":"up"}]}`:                          "a twice",
+		head + `{"id":"a","verdict":"up","latencies_seconds":["quick"]}]}`:                      "no sound baseline",
+		head + `{"id":"a","verdict":"up","latencies_seconds":[0.000000]}]}`:                     "a latency of 0s",
+		head + `{"id":"a","verdict":"up","facts":{"status":200},"extra":1}]}`:                   "no sound baseline",
+		head + `{"id":"a","verdict":"up","failed":-1}]}`:                                        "-1 failures",
+		`{"schema":1,"format":"sonde-baseline","checks":{}}`:                                    "checks is no list",
+		head + `{"id":"a","latencies_seconds":[` + strings.Repeat("1,", maxLatencies) + `1]}]}`: "more than 10000 latencies",
+		head + `{"id":"a","latencies_seconds":[` + strings.Repeat(" ", maxWritten) + `1]}]}`:    "more than 10000 latencies",
+		head + strings.Repeat(`{},`, maxKept) + `{}]}`:                                          "more than 1048576 checks",
 	} {
 		if _, err := ReadBaseline(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", text, err, want)
+			t.Errorf("%.100s: %v, want %q", text, err, want)
 		}
+	}
+}
+
+// TestBaselineOfTheLongestSample keeps as many latencies as a sample can have,
+// written as long as they can be.
+func TestBaselineOfTheLongestSample(t *testing.T) {
+	r := check.Result{ID: "a", Verdict: check.Up, Sample: &check.Sample{}}
+	for i := range maxLatencies {
+		r.Sample.Points = append(r.Sample.Points, check.Point{Latency: 123456789123456 + time.Duration(i), Verdict: check.Up})
+	}
+	var b bytes.Buffer
+	if err := WriteBaseline(&b, Origin{}, []check.Result{r}); err != nil {
+		t.Fatal(err)
+	}
+	read, err := ReadBaseline(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(read.Sides["a"].Latencies); n != maxLatencies {
+		t.Errorf("%d latencies", n)
 	}
 }
 

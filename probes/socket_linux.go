@@ -25,9 +25,10 @@ type socket struct {
 	remote  netip.AddrPort
 	fd      int
 
-	mu     sync.Mutex
-	file   *os.File // owns fd from the first wait on
-	closed bool
+	mu      sync.Mutex
+	file    *os.File // owns fd from the first wait on
+	refused error    // why the poller did not take the socket in
+	closed  bool
 }
 
 // selfConnects is how often a connection that came back to its own socket is
@@ -38,26 +39,25 @@ const selfConnects = 3
 // openSocket connects a socket to an address, from one of this machine where
 // that is valid. Its errors are [net.OpError]s, as those of a [net.Dialer].
 func openSocket(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
-	s := &socket{network: network, remote: to}
-	if err := ctx.Err(); err != nil {
-		return nil, s.failure("dial", err)
-	}
 	for range selfConnects {
-		err := s.open(ctx, from)
-		if err != nil {
+		s := &socket{network: network, remote: to}
+		if err := s.open(ctx, from); err != nil {
 			return nil, s.failure("dial", err)
 		}
 		if network != "tcp" || !s.selfConnected() {
 			return s, nil
 		}
+		_ = s.SetLinger(0) // the port is not to stay in TIME_WAIT
 		s.Close()
-		s.file, s.closed = nil, false
 	}
-	return nil, s.failure("dial", os.NewSyscallError("connect", unix.ECONNREFUSED))
+	return nil, (&socket{network: network, remote: to}).failure("dial", os.NewSyscallError("connect", unix.ECONNREFUSED))
 }
 
 // open makes one attempt.
 func (s *socket) open(ctx context.Context, from netip.Addr) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	to, why := kernelAddr(s.remote.Addr().Unmap(), s.remote.Port())
 	if why != nil {
 		return os.NewSyscallError("connect", unix.ENETUNREACH)
@@ -78,9 +78,9 @@ func (s *socket) open(ctx context.Context, from netip.Addr) error {
 		s.Close()
 		return err
 	}
-	switch err = unix.Connect(fd, to); err {
-	case nil:
-	case unix.EINPROGRESS, unix.EALREADY, unix.EINTR:
+	switch err = unix.Connect(fd, to); {
+	case err == nil:
+	case errors.Is(err, unix.EINPROGRESS), errors.Is(err, unix.EALREADY), errors.Is(err, unix.EINTR):
 		err = s.await(ctx)
 	default:
 		err = os.NewSyscallError("connect", err)
@@ -164,8 +164,14 @@ func (s *socket) selfConnected() bool {
 	return ok && local.Port() == s.remote.Port() && local.Addr() == s.remote.Addr().Unmap().WithZone("")
 }
 
-// local asks for the socket's own address.
+// local asks for the socket's own address, which it has as long as it is open:
+// then the descriptor's number may be another's.
 func (s *socket) local() (netip.AddrPort, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return netip.AddrPort{}, false
+	}
 	name, err := unix.Getsockname(s.fd)
 	if err != nil {
 		return netip.AddrPort{}, false
@@ -179,7 +185,8 @@ func (s *socket) local() (netip.AddrPort, bool) {
 	return netip.AddrPort{}, false
 }
 
-// pollable returns the socket as the runtime's poller knows it.
+// pollable returns the socket as the runtime's poller knows it. That the poller
+// has no room for it (epoll_ctl(2): ENOSPC, ENOMEM) says nothing of the target.
 func (s *socket) pollable() (*os.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,19 +198,28 @@ func (s *socket) pollable() (*os.File, error) {
 			_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 		}
 		s.file = os.NewFile(uintptr(s.fd), s.network)
+		if s.file.SetDeadline(time.Time{}) != nil { // the one thing that it then tells
+			s.refused = os.NewSyscallError("epoll_ctl", unix.ENOMEM)
+		}
 	}
-	return s.file, nil
+	return s.file, s.refused
 }
 
-// Read reads as [net.Conn] does.
+// Read reads as [net.Conn] does. An empty datagram is one, too; a file takes it
+// for its end.
 func (s *socket) Read(b []byte) (int, error) {
 	file, err := s.pollable()
 	if err != nil {
 		return 0, s.failure("read", err)
 	}
 	n, err := file.Read(b)
-	if err == nil || err == io.EOF {
-		return n, err
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, io.EOF) && s.network == "udp":
+		return 0, nil
+	case errors.Is(err, io.EOF):
+		return n, io.EOF
 	}
 	return n, s.failure("read", bare(err))
 }
@@ -237,6 +253,11 @@ func (s *socket) Close() error {
 
 // SetLinger sets SO_LINGER, in seconds.
 func (s *socket) SetLinger(sec int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return s.failure("set", net.ErrClosed)
+	}
 	return os.NewSyscallError("setsockopt", unix.SetsockoptLinger(s.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(sec)}))
 }
 
@@ -297,7 +318,8 @@ func (s *socket) failure(op string, err error) error {
 func bare(err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) {
-		if errno, ok := path.Err.(syscall.Errno); ok {
+		var errno syscall.Errno
+		if errors.As(path.Err, &errno) {
 			return os.NewSyscallError(path.Op, errno)
 		}
 		return path.Err
