@@ -86,7 +86,7 @@ func distribution(s *check.Sample) *htmlPlot {
 	p.Label = fmt.Sprintf("%d latencies from %s to %s", len(points), check.FormatDuration(least), check.FormatDuration(most))
 	facts := s.Facts()
 	for _, name := range []string{"p50", "p95"} {
-		if d, ok := facts.Get("latency."+name).(time.Duration); ok {
+		if d, ok := facts.Get("latency." + name).(time.Duration); ok {
 			label := name + " " + check.FormatDuration(d)
 			p.Ranks = append(p.Ranks, rank(len(p.Ranks), axis.at(d), label))
 			p.Label += ", " + label
