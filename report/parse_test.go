@@ -26,7 +26,8 @@ func parsers(t *testing.T) map[string]func(string) (int, error) {
 		"table": lines, "quiet": lines, "markdown": lines, "nagios": lines, "prometheus": lines,
 		"json":   parseJSON(resultsSchema(t)),
 		"ndjson": parseNDJSON(resultsSchema(t)),
-		"junit":  parseXML,
+		"junit":  parseXML("testcase"),
+		"html":   parseXML("details"),
 		"tap":    parseTAP,
 		"github": parseCommands,
 		"gitlab": func(text string) (int, error) {
@@ -36,15 +37,15 @@ func parsers(t *testing.T) map[string]func(string) (int, error) {
 	}
 }
 
-// TestEveryDocumentParses puts results of every sort through every format. A
-// format without a parser here is held to what all have to be: clean lines.
+// TestEveryDocumentParses puts results of every sort through every format, each
+// of which needs its parser.
 func TestEveryDocumentParses(t *testing.T) {
 	known := parsers(t)
 	for name, results := range variety() {
 		for _, f := range Formats() {
 			parse := known[f.Name]
 			if parse == nil {
-				parse = known["table"]
+				t.Fatalf("%s has no parser", f.Name)
 			}
 			text := write(t, f.New, options(results), results)
 			switch n, err := parse(text); {
@@ -121,19 +122,21 @@ func parseNDJSON(c *jsonschema.Compiler) func(string) (int, error) {
 	}
 }
 
-// parseXML reads all tokens and counts cases.
-func parseXML(text string) (int, error) {
-	d := xml.NewDecoder(strings.NewReader(text))
-	for n := 0; ; {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "testcase" {
-			n++
+// parseXML reads all tokens and counts the elements of a name.
+func parseXML(name string) func(string) (int, error) {
+	return func(text string) (int, error) {
+		d := xml.NewDecoder(strings.NewReader(text))
+		for n := 0; ; {
+			token, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				return n, noControls(text)
+			}
+			if err != nil {
+				return n, err
+			}
+			if e, ok := token.(xml.StartElement); ok && e.Name.Local == name {
+				n++
+			}
 		}
 	}
 }
