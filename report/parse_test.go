@@ -15,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/compare"
 )
 
 // parsers read a whole document of a format, as strictly as its real readers do,
@@ -98,6 +99,35 @@ func parseJSON(c *jsonschema.Compiler) func(string) (int, error) {
 		}
 		results := document.(map[string]any)["results"].([]any)
 		return len(results), schema.Validate(document)
+	}
+}
+
+// TestSchemaListsAll holds that the schema lists what samples and comparisons
+// add to a document.
+func TestSchemaListsAll(t *testing.T) {
+	text, err := Schema(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := strings.ReplaceAll(string(text), `"properties": {`, `"additionalProperties": false, "properties": {`)
+	document, err := jsonschema.UnmarshalJSON(strings.NewReader(closed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("results.json", document); err != nil {
+		t.Fatal(err)
+	}
+	results := withSamples()
+	results[0].Findings = []check.Finding{{Expect: "latency.p99 < 1s", Note: "p99 is the maximum of 10"}}
+	o := options(results)
+	o.Comparison = func() *compare.Report {
+		r := compared("")
+		r.Baseline = &compare.Origin{Host: "runner-7", Version: "1.2.3"}
+		return r
+	}
+	if _, err := parseJSON(c)(write(t, formatOf(t, "json").New, o, results)); err != nil {
+		t.Error(err)
 	}
 }
 
