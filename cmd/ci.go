@@ -66,11 +66,11 @@ func (a *App) unasked(all []destination, byDefault bool) []destination {
 	return more
 }
 
-// isSummary reports whether the path is that of the step's summary, which other
-// programs of the step write to as well.
+// isSummary reports whether the path is that of the step's summary, however it
+// is written: other programs of the step write there as well.
 func (a *App) isSummary(path string) bool {
 	summary, _ := a.LookupEnv("GITHUB_STEP_SUMMARY")
-	return path != "" && path == summary
+	return path != "" && summary != "" && resolved(path) == resolved(summary)
 }
 
 // is reports whether the environment variable has the value.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/sonde-cli/sonde/check"
@@ -61,9 +60,7 @@ func parseReportsOf(formats []report.Format, values []string, fallback report.Fo
 		}
 		key := path
 		if path != "" {
-			if key, err = filepath.Abs(path); err != nil {
-				return nil, usagef("", "--report %s: %v", value, err)
-			}
+			key = resolved(path)
 		}
 		switch other, taken := seen[key]; {
 		case taken && path == "":

@@ -77,6 +77,8 @@ func whole(format, text string) error {
 				return err
 			}
 		}
+	case "html":
+		return errors.Join(xml.Unmarshal([]byte(text), new(struct{})), times(text, "<details ", 6))
 	case "tap":
 		return errors.Join(times(text, "\n1..6\n", 1), times(text, "ok ", 6), times(text, "not ok ", 4))
 	}

@@ -230,6 +230,18 @@ func TestPrometheus(t *testing.T) {
 	}
 }
 
+// TestPrometheusIDs holds that ids which masking or cleaning makes equal, or that
+// look like a numbered one, do not make a series come twice.
+func TestPrometheusIDs(t *testing.T) {
+	seen := make(map[string]bool)
+	for l := range strings.Lines(in(t, "prometheus", []check.Result{{ID: "a\n"}, {ID: `a\n`}, {ID: "b"}, {ID: "b #2"}, {ID: "b"}, {ID: "b"}})) {
+		if seen[l] {
+			t.Errorf("twice: %s", l)
+		}
+		seen[l] = true
+	}
+}
+
 // TestPrometheusUnknown holds that what could not be measured does not look
 // like a target that failed.
 func TestPrometheusUnknown(t *testing.T) {

@@ -248,10 +248,15 @@ func comparisonHead(r *compare.Report, o Options) string {
 	return text + ", B: this run"
 }
 
+// outcomes are those of a comparison, the worst first.
+func outcomes() []compare.Outcome {
+	return []compare.Outcome{compare.Failing, compare.Slower, compare.Faster, compare.Same, compare.Unclear, compare.TooFew}
+}
+
 // comparisonSum counts the outcomes and says what they mean.
 func comparisonSum(r *compare.Report) string {
 	var parts []string
-	for _, o := range []compare.Outcome{compare.Failing, compare.Slower, compare.Faster, compare.Same, compare.Unclear, compare.TooFew} {
+	for _, o := range outcomes() {
 		n := 0
 		for i := range r.Checks {
 			if r.Checks[i].Outcome == o {

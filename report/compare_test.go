@@ -59,7 +59,7 @@ func TestComparisonGolden(t *testing.T) {
 	results := sample()
 	for _, f := range Formats() {
 		switch f.Name {
-		case "table", "json", "markdown":
+		case "table", "json", "markdown", "html":
 			o := options(results)
 			o.Comparison = func() *compare.Report {
 				r := compared("")
@@ -75,7 +75,7 @@ func TestComparisonGolden(t *testing.T) {
 // that a terminal's width is kept.
 func TestComparisonHostile(t *testing.T) {
 	evil := "\x1b[31m\u202e|<script>`\n" + strings.Repeat("界", 3000)
-	for _, f := range ComparisonFormats() {
+	for _, f := range append(ComparisonFormats(), formatOf(t, "html")) {
 		for _, width := range []int{0, 80, 120} {
 			o := options(nil)
 			o.Width = width
@@ -92,6 +92,10 @@ func TestComparisonHostile(t *testing.T) {
 			case "markdown":
 				if strings.Contains(text, "<script") || len(text) > SummaryLimit {
 					t.Errorf("markdown has markup, or %d bytes", len(text))
+				}
+			case "html":
+				if _, err := parseXML("tr")(text); err != nil || count(elements(t, text), "script") > 0 || !strings.Contains(text, "<h2>Comparison</h2>") {
+					t.Errorf("html is no page with a comparison, or has markup: %v", err)
 				}
 			case "json":
 				if !json.Valid([]byte(text)) {

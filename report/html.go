@@ -47,6 +47,8 @@ type htmlPage struct {
 	Groups  []htmlGroup
 	Details []template.HTML
 
+	Comparison *htmlComparison // with a baseline; nil when there is none
+
 	RowsLeftOut, DetailsLeftOut string // "3 checks", or nothing
 }
 
@@ -102,7 +104,8 @@ func writeHTML(b *bytes.Buffer, r run) {
 		Policy: "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'sha256-" +
 			base64.StdEncoding.EncodeToString(hash[:]) + "'",
 		Started: r.o.Started.UTC(), Took: check.FormatDuration(r.o.elapsed()), Exit: r.o.ExitCode(r.sum),
-		Latency: distribution(overall(r.results)),
+		Latency:    distribution(overall(r.results)),
+		Comparison: htmlComparisonOf(t, r.o),
 	}
 	p.Heading, p.Class = htmlHeading(r)
 	p.Symbol = htmlSymbol(p.Class)

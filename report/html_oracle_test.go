@@ -11,9 +11,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sonde-cli/sonde/compare"
 )
 
 // browser opens a page in headless Chromium and returns what it wrote to
@@ -41,22 +44,24 @@ func browser(t *testing.T, page string, args ...string) (out, log string) {
 }
 
 // TestOracleHTMLConsole holds that a browser has nothing to complain of, sees
-// the texts and the pictures, and runs nothing that a target wrote.
+// the texts and the pictures, and runs nothing that a target wrote. One page has
+// results of every sort, since starting the browser is what takes long.
 func TestOracleHTMLConsole(t *testing.T) {
-	for name, results := range readable() {
-		dom, log := browser(t, in(t, "html", results), "--dump-dom")
-		if strings.Contains(log, "CONSOLE") {
-			t.Errorf("%s: the console is not empty:\n%s", name, log)
-		}
-		if got := strings.Count(dom, "<details"); got != len(results) {
-			t.Errorf("%s: %d details, want %d", name, got, len(results))
-		}
-		if strings.Contains(dom, "<script") {
-			t.Errorf("%s: a script", name)
-		}
+	t.Parallel()
+	results := slices.Concat(withSamples(), hostile(), many(100))
+	o := options(results)
+	o.Comparison = func() *compare.Report { return compared("<script>document.title='owned'</script>") }
+	dom, log := browser(t, write(t, formatOf(t, "html").New, o, results), "--dump-dom")
+	if strings.Contains(log, "CONSOLE") {
+		t.Errorf("the console is not empty:\n%s", log)
 	}
-	dom, _ := browser(t, in(t, "html", withSamples()), "--dump-dom")
-	for _, want := range []string{"<svg class=\"waterfall\"", "tls 14ms", "p95 49.9ms", "status 503, want 200", "2 of 6 checks are down"} {
+	if got := strings.Count(dom, "<details"); got != len(results) {
+		t.Errorf("%d details, want %d", got, len(results))
+	}
+	if strings.Contains(dom, "<script") || strings.Contains(dom, "<title>owned") {
+		t.Error("a script")
+	}
+	for _, want := range []string{"<svg class=\"waterfall\"", "tls 14ms", "p95 49.9ms", "status 503, want 200", "checks are down", "<h2>Comparison</h2>"} {
 		if !strings.Contains(dom, want) {
 			t.Errorf("want %q in the page", want)
 		}
@@ -66,17 +71,18 @@ func TestOracleHTMLConsole(t *testing.T) {
 // TestOracleHTMLPolicy holds that the page's policy refuses what could come
 // into it, and that the console would tell.
 func TestOracleHTMLPolicy(t *testing.T) {
-	for _, bad := range []string{"<script>document.title='owned'</script>", `<p style="color:red">x</p>`, "<style>p{color:red}</style>", `<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw="/>`} {
-		page := strings.Replace(in(t, "html", sample()), "<main>", "<main>"+bad, 1)
-		dom, log := browser(t, page, "--dump-dom")
-		if !strings.Contains(log, "CONSOLE") || strings.Contains(dom, "<title>owned") {
-			t.Errorf("%s is not refused:\n%s", bad, log)
-		}
+	t.Parallel()
+	bad := []string{"<script>document.title='owned'</script>", `<p style="color:red">x</p>`, "<style>p{color:red}</style>", `<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw="/>`}
+	page := strings.Replace(in(t, "html", sample()), "<main>", "<main>"+strings.Join(bad, "\n"), 1)
+	dom, log := browser(t, page, "--dump-dom")
+	if got := strings.Count(log, "CONSOLE"); got < len(bad) || strings.Contains(dom, "<title>owned") {
+		t.Errorf("%d of %d are refused:\n%s", got, len(bad), log)
 	}
 }
 
 // TestOracleHTMLLook holds that the style is applied, light and dark.
 func TestOracleHTMLLook(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		scheme string
 		page   color.RGBA

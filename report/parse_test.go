@@ -15,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/compare"
 )
 
 // parsers read a whole document of a format, as strictly as its real readers do,
@@ -26,7 +27,8 @@ func parsers(t *testing.T) map[string]func(string) (int, error) {
 		"table": lines, "quiet": lines, "markdown": lines, "nagios": lines, "prometheus": lines,
 		"json":   parseJSON(resultsSchema(t)),
 		"ndjson": parseNDJSON(resultsSchema(t)),
-		"junit":  parseXML,
+		"junit":  parseXML("testcase"),
+		"html":   parseXML("details"),
 		"tap":    parseTAP,
 		"github": parseCommands,
 		"gitlab": func(text string) (int, error) {
@@ -36,15 +38,15 @@ func parsers(t *testing.T) map[string]func(string) (int, error) {
 	}
 }
 
-// TestEveryDocumentParses puts results of every sort through every format. A
-// format without a parser here is held to what all have to be: clean lines.
+// TestEveryDocumentParses puts results of every sort through every format, each
+// of which needs its parser.
 func TestEveryDocumentParses(t *testing.T) {
 	known := parsers(t)
 	for name, results := range variety() {
 		for _, f := range Formats() {
 			parse := known[f.Name]
 			if parse == nil {
-				parse = known["table"]
+				t.Fatalf("%s has no parser", f.Name)
 			}
 			text := write(t, f.New, options(results), results)
 			switch n, err := parse(text); {
@@ -100,6 +102,35 @@ func parseJSON(c *jsonschema.Compiler) func(string) (int, error) {
 	}
 }
 
+// TestSchemaListsAll holds that the schema lists what samples and comparisons
+// add to a document.
+func TestSchemaListsAll(t *testing.T) {
+	text, err := Schema(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := strings.ReplaceAll(string(text), `"properties": {`, `"additionalProperties": false, "properties": {`)
+	document, err := jsonschema.UnmarshalJSON(strings.NewReader(closed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("results.json", document); err != nil {
+		t.Fatal(err)
+	}
+	results := withSamples()
+	results[0].Findings = []check.Finding{{Expect: "latency.p99 < 1s", Note: "p99 is the maximum of 10"}}
+	o := options(results)
+	o.Comparison = func() *compare.Report {
+		r := compared("")
+		r.Baseline = &compare.Origin{Host: "runner-7", Version: "1.2.3"}
+		return r
+	}
+	if _, err := parseJSON(c)(write(t, formatOf(t, "json").New, o, results)); err != nil {
+		t.Error(err)
+	}
+}
+
 func parseNDJSON(c *jsonschema.Compiler) func(string) (int, error) {
 	return func(text string) (int, error) {
 		schema, err := c.Compile("results.json#/$defs/result")
@@ -121,19 +152,21 @@ func parseNDJSON(c *jsonschema.Compiler) func(string) (int, error) {
 	}
 }
 
-// parseXML reads all tokens and counts cases.
-func parseXML(text string) (int, error) {
-	d := xml.NewDecoder(strings.NewReader(text))
-	for n := 0; ; {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "testcase" {
-			n++
+// parseXML reads all tokens and counts the elements of a name.
+func parseXML(name string) func(string) (int, error) {
+	return func(text string) (int, error) {
+		d := xml.NewDecoder(strings.NewReader(text))
+		for n := 0; ; {
+			token, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				return n, noControls(text)
+			}
+			if err != nil {
+				return n, err
+			}
+			if e, ok := token.(xml.StartElement); ok && e.Name.Local == name {
+				n++
+			}
 		}
 	}
 }

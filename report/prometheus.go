@@ -49,15 +49,10 @@ func (m *metrics) add(name, help, labels string, value float64) {
 func writePrometheus(b *bytes.Buffer, r run) {
 	m := metrics{families: make(map[string]*family), written: make(map[string]bool)}
 	docs := factDocs(r.o.Checks)
-	seen := make(map[string]int)
+	ids := make(map[string]int)
 	for _, res := range r.results {
 		clear(m.written)
-		seen[res.ID]++
-		id := clean(res.ID)
-		if n := seen[res.ID]; n > 1 { // masking made ids equal; a series may come once
-			id += " #" + strconv.Itoa(n)
-		}
-		labels := promLabels(id, res)
+		labels := promLabels(unique(ids, clean(res.ID)), res)
 		m.verdict(labels, res)
 		m.phases(labels, res)
 		m.facts(labels, res, docs)
@@ -78,6 +73,18 @@ func writePrometheus(b *bytes.Buffer, r run) {
 			b.WriteString(strings.Replace(s, "{}", "", 1) + "\n")
 		}
 	}
+}
+
+// unique returns id, or id with a number when it was taken: masking and [clean]
+// make different ids equal, and a series may come once.
+func unique(taken map[string]int, id string) string {
+	name := id
+	for taken[name] > 0 {
+		taken[id]++
+		name = id + " #" + strconv.Itoa(taken[id])
+	}
+	taken[name]++
+	return name
 }
 
 // verdict tells the outcome. An unknown result has no probe_success: 0 would

@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/sonde-cli/sonde/check"
@@ -23,6 +24,7 @@ func Schema(kinds []check.Kind) ([]byte, error) {
 		"exit_code":        object{"type": "integer", "description": "what the process exits with"},
 		"summary":          summarySchema(),
 		"results":          object{"type": "array", "items": object{"$ref": "#/$defs/result"}, "description": "in the order of the file"},
+		"comparison":       object{"$ref": "#/$defs/comparison"},
 	}, "schema", "started", "duration_seconds", "exit_code", "summary", "results")
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["$id"] = fmt.Sprintf("https://github.com/sonde-cli/sonde/schema/results/%d", check.Schema)
@@ -33,7 +35,9 @@ func Schema(kinds []check.Kind) ([]byte, error) {
 		"reason":  fields(reasonFields(), "code", "message"),
 		"verdict": object{"enum": []string{"up", "degraded", "down", "unknown"}},
 		"finding": findingSchema(),
+		"samples": samplesSchema(),
 	}
+	maps.Copy(defs, comparisonSchemas())
 	attempt := reasonFields()
 	attempt["latency_seconds"] = number0("how long the attempt took; 0 when nothing was measured")
 	defs["attempt"] = fields(attempt, "code", "message", "latency_seconds")
@@ -100,6 +104,7 @@ func findingSchema() object {
 		"level":  object{"enum": []string{"expect", "prefer"}, "description": "a miss is down or degraded"},
 		"ok":     typed("boolean", "whether it was met"),
 		"got":    typed("object", "values of the facts that it names"),
+		"note":   typed("string", "what a reader must know of the values"),
 		"file":   typed("string", "where it stands"),
 		"line":   count0("where it stands"),
 	}, "expect", "level", "ok", "got")
@@ -122,6 +127,7 @@ func resultSchema(kinds []check.Kind) object {
 		"queued_seconds":  number0("wait for a free place"), "missed": count0("runs skipped since the result before"),
 		"attempts": count0("how many were made"), "flaky": typed("boolean", "up or degraded, but only after a failed attempt"),
 		"failed_attempts": list(object{"$ref": "#/$defs/attempt"}, "those before the last"),
+		"samples":         object{"$ref": "#/$defs/samples"},
 		"phases":          object{"type": "object", "properties": phases, "description": "times of the phases that took place"},
 		"facts":           typed("object", "what was observed, nested at the dots"),
 		"findings":        list(object{"$ref": "#/$defs/finding"}, "the expectations that were evaluated"),
