@@ -17,7 +17,7 @@ import (
 
 const checkLong = `Look at targets now, without a file.
 
-A TARGET is https://host/path, http://host/path, tcp://host:port,
+A TARGET is https://host/path, http://host/path, tcp://host:port, tls://host:port,
 dns://server[:port]/name?type=MX, dns:name?type=A (asks the system's resolver),
 icmp://host, wss://host/path, grpc://host:port/service, or a bare host name or
 host:port. 'sonde kinds' lists all that there is.

@@ -19,7 +19,7 @@ import (
 
 // tlsFacts declares what handshake observes.
 func tlsFacts() []check.Fact {
-	return []check.Fact{
+	facts := []check.Fact{
 		{Name: "tls.version", Type: check.String, Doc: "TLS version, such as 1.3"},
 		{Name: "tls.cipher", Type: check.String, Doc: "cipher suite by its IANA name"},
 		{Name: "tls.alpn", Type: check.String, Doc: "protocol agreed on by ALPN, '' when none"},
@@ -37,6 +37,7 @@ func tlsFacts() []check.Fact {
 		{Name: "cert.key", Type: check.String, Doc: "public key's algorithm and size, such as ECDSA P-256 or RSA 2048"},
 		{Name: "cert.self_signed", Type: check.Bool, Doc: "the certificate is signed by its own key"},
 	}
+	return append(facts, detailFacts()...)
 }
 
 // lifetimes are the values of the facts that tell how long certificates last; nil
@@ -77,6 +78,9 @@ func (j *journey) inspect(state *tls.ConnectionState, plan *tlsPlan, name string
 	}
 	leaf, now := state.PeerCertificates[0], time.Now()
 	certFacts(o, leaf, now)
+	if plan.detail {
+		j.detail(state, plan, now)
+	}
 	end, err := plan.verify(state.PeerCertificates, now)
 	o.Set("cert.trusted", err == nil)
 	if err != nil {

@@ -37,6 +37,7 @@ type conformance struct {
 func kindsUnderTest() map[string]conformance {
 	return map[string]conformance{
 		"tcp":  {target: func(addr string) string { return "tcp://" + addr }, dead: check.ConnectRefused},
+		"tls":  {target: func(addr string) string { return "tls://" + addr }, dead: check.ConnectRefused},
 		"http": {target: func(addr string) string { return "http://" + addr + "/" }, dead: check.ConnectRefused},
 		"dns":  {target: func(addr string) string { return "dns://" + addr + "/example.test?type=A" }, dead: check.ConnectRefused},
 		"icmp": {

@@ -77,7 +77,7 @@ type dnsProbe struct {
 }
 
 // Build implements [check.Options].
-func (o *dnsOptions) Build(check.Setup) (check.Plan, error) {
+func (o *dnsOptions) Build(setup check.Setup) (check.Plan, error) {
 	var errs []error
 	p := &dnsProbe{transport: o.Transport}
 	var err error
@@ -87,6 +87,7 @@ func (o *dnsOptions) Build(check.Setup) (check.Plan, error) {
 	if p.tls, err = o.TLS.build(); err != nil {
 		errs = append(errs, err)
 	}
+	p.tls.detail = needsDetail(setup)
 	errs = append(errs, p.buildQuestion(o), p.buildServer(o))
 	if err := errors.Join(errs...); err != nil {
 		return check.Plan{}, err

@@ -7,7 +7,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
 )
 
@@ -25,7 +24,7 @@ func BenchmarkDNS(b *testing.B) {
 	defer server.Close()
 	o := newDNSOptions()
 	o.Name, o.Server = "web.test", server.Addr()
-	plan, err := o.Build(check.Setup{})
+	plan, err := o.Build(needs())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func buildDNS(t *testing.T, server string, change func(*dnsOptions)) *dnsProbe {
 	if change != nil {
 		change(o)
 	}
-	plan, err := o.Build(check.Setup{})
+	plan, err := o.Build(needs())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestE18Names(t *testing.T) {
 	for _, name := range []string{"", "a..b", "..", ".a", strings.Repeat("a", 64), strings.Repeat("a.", 127) + "bc", "\u0378.test"} {
 		o := newDNSOptions()
 		o.Name = name
-		_, err := o.Build(check.Setup{})
+		_, err := o.Build(needs())
 		var oe *check.OptionError
 		if !errors.As(err, &oe) || oe.Option != "name" {
 			t.Errorf("%q: error %v", name, err)
@@ -305,7 +305,7 @@ func TestDNSBadOptions(t *testing.T) {
 		o := newDNSOptions()
 		o.Name, o.Server = "web.test", "192.0.2.53"
 		change(o)
-		_, err := o.Build(check.Setup{})
+		_, err := o.Build(needs())
 		var oe *check.OptionError
 		if !errors.As(err, &oe) || oe.Option != strings.TrimSpace(option) {
 			t.Errorf("%s: error %v", option, err)
@@ -338,7 +338,7 @@ func TestDNSSetTarget(t *testing.T) {
 			got := "error"
 			o := newDNSOptions()
 			if err := o.SetTarget(tt.target); err == nil {
-				plan, err := o.Build(check.Setup{})
+				plan, err := o.Build(needs())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -470,7 +470,7 @@ func FuzzDNSTarget(f *testing.F) {
 	f.Fuzz(func(t *testing.T, target string) {
 		o := newDNSOptions()
 		if o.SetTarget(target) == nil {
-			_, _ = o.Build(check.Setup{}) // must not panic
+			_, _ = o.Build(needs()) // must not panic
 		}
 	})
 }

@@ -49,7 +49,11 @@ type httpPath struct {
 }
 
 // httpNeeds tells which costly facts are asked for.
-type httpNeeds struct{ body, json, size, headers bool }
+type httpNeeds struct{ body, json, size, headers, detail bool }
+
+func needsOf(s check.Setup) httpNeeds {
+	return httpNeeds{s.Needs("body"), s.Needs("json"), s.Needs("size"), s.Needs("headers"), needsDetail(s)}
+}
 
 // Build validates the options.
 func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
@@ -59,7 +63,7 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 	b := &httpBuilder{setup: s, options: o, probe: &httpProbe{httpPlan: &httpPlan{
 		agent: "sonde/" + s.Version, redirects: o.Redirects, version: o.Version, maxBody: int64(o.MaxBody),
 		insecure: o.TLS.Insecure, options: *o, accept: acceptEncoding(o.Compression),
-		needs: httpNeeds{s.Needs("body"), s.Needs("json"), s.Needs("size"), s.Needs("headers")},
+		needs: needsOf(s),
 	}}}
 	for _, step := range []func() error{b.url, b.headers, b.auth, b.body, b.limits, b.paths, b.reaches, b.proxy} {
 		if err := step(); err != nil {
@@ -93,7 +97,7 @@ func (o *httpOptions) like(s check.Setup) *check.Plan {
 		return nil
 	}
 	plan := last.Probe.(*httpProbe).httpPlan
-	needs := httpNeeds{s.Needs("body"), s.Needs("json"), s.Needs("size"), s.Needs("headers")}
+	needs := needsOf(s)
 	if plan.needs != needs || !plan.options.sameButURL(o) {
 		return nil
 	}
@@ -411,6 +415,7 @@ func (b *httpBuilder) paths() error {
 	note(err)
 	note(b.probe.home.route.closeBy(b.options.Close))
 	b.probe.home.tls, err = tls.build()
+	b.probe.home.tls.detail = b.probe.needs.detail
 	note(err)
 	if len(errs) > 0 {
 		return errors.Join(errs...)
@@ -425,6 +430,7 @@ func (b *httpBuilder) paths() error {
 	if tls.ServerName != "" || tls.Cert != "" {
 		tls.ServerName, tls.Cert, tls.Key = "", "", ""
 		b.probe.away.tls, err = tls.build()
+		b.probe.away.tls.detail = b.probe.needs.detail
 		note(err)
 	}
 	return errors.Join(errs...)

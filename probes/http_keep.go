@@ -17,6 +17,7 @@ type link struct {
 	conn   net.Conn  // what is spoken over: bound, or TLS over it
 	bound  *guarded  // the connection below, bound to one run at a time
 	secure *tls.Conn // nil: no TLS
+	asked  bool      // TLS asked for a client certificate
 	wire   httpWire
 	via    *url.URL // the proxy, nil for none
 	made   time.Time
@@ -90,6 +91,7 @@ func (r *httpRun) resume(l *link) *check.Reason {
 	if l.secure == nil {
 		return nil
 	}
+	r.j.certAsked = l.asked
 	state := l.secure.ConnectionState()
 	plan := r.p.home.tls
 	if reason := r.j.inspect(&state, plan, plan.nameFor(hostName(r.p.start))); reason != nil {

@@ -301,7 +301,7 @@ func (r *httpRun) speak(ctx context.Context, l *link, u *url.URL, path *httpPath
 	if reason != nil {
 		return reason
 	}
-	l.conn, l.secure, watch.on = secure, secure, true
+	l.conn, l.secure, l.asked, watch.on = secure, secure, r.j.certAsked, true
 	if reason := r.trusts(); reason != nil {
 		return reason
 	}

@@ -63,7 +63,10 @@ func TestPromise1BoundedTime(t *testing.T) {
 			}
 		}
 		for kind, change := range map[string]check.Options{
-			"tls": &tcpOptions{Host: host, Port: number, TLS: &TLS{}, MaxBanner: defaultMaxBanner},
+			"tcp with tls":  &tcpOptions{Host: host, Port: number, TLS: &TLS{}, MaxBanner: defaultMaxBanner},
+			"tls over smtp": &tlsOptions{Host: host, Port: number, StartTLS: "smtp"},
+			"tls over ftp":  &tlsOptions{Host: host, Port: number, StartTLS: "ftp"},
+			"tls over xmpp": &tlsOptions{Host: host, Port: number, StartTLS: "xmpp"},
 			"dialogue": &tcpOptions{
 				Host: host, Port: number, MaxBanner: defaultMaxBanner,
 				Steps: steps(strings.Repeat("hello\r\n", 1<<20), "never", "", "never"),

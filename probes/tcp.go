@@ -17,7 +17,7 @@ func init() {
 	register(check.Kind{
 		Name:    "tcp",
 		Doc:     "connects to a TCP port, with TLS and a dialogue where wanted",
-		Schemes: []string{"tcp", "tls"},
+		Schemes: []string{"tcp"},
 		Facts:   tcpFacts(),
 		New:     func() check.Options { return &tcpOptions{MaxBanner: defaultMaxBanner} },
 	})
@@ -56,25 +56,22 @@ type tcpStep struct {
 	Expect *regexp.Regexp `yaml:"expect" doc:"regular expression (RE2) that what the peer sends must match"`
 }
 
-// SetTarget reads tcp://host:port and tls://host:port.
+// SetTarget reads tcp://host:port.
 func (o *tcpOptions) SetTarget(target string) error {
 	u, err := url.Parse(target)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%q is not a target such as tcp://host:port", target)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
-		return fmt.Errorf("%s://host:port takes nothing behind the port and no user", u.Scheme)
+		return errors.New("tcp://host:port takes nothing behind the port and no user")
 	case u.Hostname() == "" || u.Port() == "":
-		return fmt.Errorf("%q needs a host and a port: %s://host:port", target, u.Scheme)
+		return fmt.Errorf("%q needs a host and a port: tcp://host:port", target)
 	}
 	port, err := strconv.Atoi(u.Port())
 	if err != nil {
 		return fmt.Errorf("%q is not a port number", u.Port())
 	}
 	o.Host, o.Port = u.Hostname(), port
-	if u.Scheme == "tls" && o.TLS == nil {
-		o.TLS = new(TLS)
-	}
 	return nil
 }
 
@@ -103,6 +100,7 @@ func (o *tcpOptions) Build(setup check.Setup) (check.Plan, error) {
 		p.secure = o.TLS
 		p.tls, err = o.TLS.build()
 		errs = append(errs, err)
+		p.tls.detail = needsDetail(setup)
 		plan.Defaults = p.tls.defaults()
 	}
 	if len(o.Steps) > 0 {

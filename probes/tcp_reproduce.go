@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"strconv"
@@ -10,12 +11,12 @@ import (
 // reproduce returns a shell line that makes the same connection, from the
 // same address where the check has one.
 func (p *tcpProbe) reproduce(from netip.Addr) string {
+	if p.tls != nil {
+		return opensslLine(p.route, p.host, p.port, p.secure, from, nil)
+	}
 	host := p.host
 	if p.route.address.IsValid() {
 		host = p.route.address.String()
-	}
-	if p.tls != nil {
-		return p.openssl(host, from)
 	}
 	c := shellLine{"nc", "-vz"}
 	if p.route.family != 0 {
@@ -28,27 +29,40 @@ func (p *tcpProbe) reproduce(from netip.Addr) string {
 	return c.String()
 }
 
-// openssl returns the line for TLS, which fails where the probe's judgement of
-// the certificate does.
-func (p *tcpProbe) openssl(host string, from netip.Addr) string {
+// reproduce returns a shell line that makes the same handshake.
+func (p *tlsProbe) reproduce(from netip.Addr) string {
+	var more shellLine
+	if p.start != nil {
+		more.add("-starttls", p.start.name)
+	}
+	if len(p.alpn) > 0 {
+		more.add("-alpn", strings.Join(p.alpn, ","))
+	}
+	return opensslLine(p.route, p.host, p.port, p.secure, from, more)
+}
+
+// opensslLine returns the line for TLS, which fails where the probe's judgement
+// of the certificate does.
+func opensslLine(route *router, host, port string, o *TLS, from netip.Addr, more shellLine) string {
 	c := shellLine{"openssl", "s_client"}
-	if p.route.family != 0 {
-		c.add("-" + strconv.Itoa(int(p.route.family)))
+	c.add(more...)
+	if route.family != 0 {
+		c.add("-" + strconv.Itoa(int(route.family)))
 	}
 	if from.IsValid() {
 		c.add("-bind", net.JoinHostPort(from.String(), "0"))
 	}
-	c.add("-connect", net.JoinHostPort(host, p.port))
-	name, kind := p.host, "-verify_hostname"
-	if p.tls.serverName != "" {
-		name = p.tls.serverName
+	to := host
+	if route.address.IsValid() {
+		to = route.address.String()
 	}
+	c.add("-connect", net.JoinHostPort(to, port))
+	name, kind := cmp.Or(o.ServerName, host), "-verify_hostname"
 	if _, err := netip.ParseAddr(name); err == nil {
 		kind = "-verify_ip"
 	} else {
 		c.add("-servername", name)
 	}
-	o := p.secure
 	for _, option := range []struct{ flag, value string }{
 		{"-CAfile", o.CA}, {"-cert", o.Cert}, {"-key", o.Key},
 		{"-min_protocol", opensslVersion(o.MinVersion)}, {"-max_protocol", opensslVersion(o.MaxVersion)},

@@ -38,6 +38,8 @@ type tlsPlan struct {
 	min, max   uint16 // 0: crypto/tls's own
 	insecure   bool
 	verifyEach bool
+	detail     bool     // observe the detailFacts, too
+	ciphers    []uint16 // nil: crypto/tls's own
 }
 
 // tlsVersions in the order of age.
@@ -154,6 +156,7 @@ func (p *tlsPlan) defaults() []check.Default {
 func (j *journey) handshake(ctx context.Context, conn net.Conn, plan *tlsPlan, host string, protocols []string) (*tls.Conn, *check.Reason) {
 	name := plan.nameFor(host)
 	heard := &listener{Conn: conn}
+	j.certAsked = false // by a connection before
 	secure := tls.Client(heard, j.tlsConfig(heard, plan, name, protocols))
 	start := time.Now()
 	// Not HandshakeContext: conn obeys ctx, and a goroutine is saved.
@@ -165,6 +168,10 @@ func (j *journey) handshake(ctx context.Context, conn net.Conn, plan *tlsPlan, h
 			err = ctx.Err()
 		}
 		reason := j.handshakeReason(err, plan, heard.text(), time.Since(start))
+		// The certificate may be seen all the same, such as by one who lacks his own.
+		if state := secure.ConnectionState(); len(state.PeerCertificates) > 0 {
+			j.inspect(&state, plan, name)
+		}
 		return nil, &reason
 	}
 	state := secure.ConnectionState()
@@ -190,6 +197,7 @@ func (j *journey) tlsConfig(conn net.Conn, plan *tlsPlan, name string, protocols
 		NextProtos:         protocols,
 		MinVersion:         plan.min,
 		MaxVersion:         plan.max,
+		CipherSuites:       plan.ciphers,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			j.certAsked = true
 			if plan.cert != nil {

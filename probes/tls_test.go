@@ -20,6 +20,7 @@ func shake(t *testing.T, options TLS, name, host, port string, d time.Duration) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	plan.detail = true
 	ctx := timeout(t, d)
 	j := begin()
 	conn, reason := j.connect(ctx, &router{}, host, port)
