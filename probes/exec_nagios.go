@@ -223,8 +223,8 @@ func scaled(value, scale float64) *float64 {
 const maxUnit = 16
 
 // baseUnit returns the unit of a value once it is multiplied by scale. Plugins
-// mean powers of 1024 by KB, MB, GB, TB and PB, as check_disk and check_swap do; Mb
-// and the like are bits and stay as they are.
+// mean powers of 1024 by KB, MB, GB, TB and PB, as check_swap and older versions
+// of check_disk do; Mb and the like are bits and stay as they are.
 func baseUnit(unit string) (base string, scale float64) {
 	switch unit {
 	case "s":
