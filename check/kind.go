@@ -10,7 +10,8 @@ import (
 type Kind struct {
 	Name string // the key in the file: http, tcp, dns, icmp
 	Doc  string // one line, lower case, no full stop
-	// Schemes are those of targets on the command line that mean this kind.
+	// Schemes are those of targets on the command line that mean this kind; none
+	// when its options are no [Targeter], and the kind is for files alone.
 	Schemes []string
 	Facts   []Fact
 	// New returns the kind's options, a pointer to a struct that holds the
@@ -73,6 +74,7 @@ type Plan struct {
 // Default is an expectation that a kind brings along.
 type Default struct {
 	Expect string
+	Level  Level // Prefer: a miss is degraded
 	// WhenSeen makes it count only when its facts were observed.
 	WhenSeen bool
 	// Fact is the one that lifts the default when an expectation of the user

@@ -63,6 +63,8 @@ const (
 	ICMPTTLExceeded Code = "icmp.ttl_exceeded"
 	ICMPLoss        Code = "icmp.loss"
 
+	ExecTimeout Code = "exec.timeout"
+
 	LocalPermission Code = "local.permission"
 	LocalFD         Code = "local.fd"
 	LocalPorts      Code = "local.ports"
@@ -72,6 +74,7 @@ const (
 	LocalSuspended  Code = "local.suspended"
 	LocalOverload   Code = "local.overload"
 	LocalShutdown   Code = "local.shutdown"
+	LocalProgram    Code = "local.program"
 	LocalPanic      Code = "local.panic"
 )
 
@@ -131,6 +134,7 @@ func Codes() []CodeDoc {
 		{ICMPUnreachable, "a router or the host reported that the target cannot be reached"},
 		{ICMPTTLExceeded, "the packets ran out of hops"},
 		{ICMPLoss, "more packets were lost than expected"},
+		{ExecTimeout, "the program did not end in time"},
 		{LocalPermission, "sonde is not allowed to measure this"},
 		{LocalFD, "out of file descriptors"},
 		{LocalPorts, "out of local ports"},
@@ -140,6 +144,7 @@ func Codes() []CodeDoc {
 		{LocalSuspended, "the process was stopped or the machine suspended during the run"},
 		{LocalOverload, "this machine was too busy to measure"},
 		{LocalShutdown, "sonde was interrupted before the run ended"},
+		{LocalProgram, "the program could not be run, or says that it could not measure"},
 		{LocalPanic, "a defect in sonde, please report it"},
 	}
 }

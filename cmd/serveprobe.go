@@ -41,7 +41,7 @@ func (p *prober) set(modules []*config.Module) {
 func (p *prober) probe(ctx context.Context, module, target string) (check.Result, error) {
 	m := (*p.modules.Load())[module]
 	if m == nil {
-		return check.Result{}, fmt.Errorf("%w: unknown module %q; modules are templates that have a kind", web.ErrBadProbe, module)
+		return check.Result{}, fmt.Errorf("%w: unknown module %q; modules are templates of a kind that takes targets", web.ErrBadProbe, module)
 	}
 	if host, ok := targetHost(target); !ok || !p.allowed(host) {
 		return check.Result{}, fmt.Errorf("%w by --probe-allow", web.ErrDenied)

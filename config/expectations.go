@@ -202,7 +202,7 @@ func (s *shared) addDefaults(k *kind, defaults []check.Default) error {
 			lifts = []string{d.Fact}
 		}
 		if !slices.ContainsFunc(lifts, s.expects) {
-			all = append(all, check.Expectation{Text: d.Expect, Test: compiled.test, WhenSeen: d.WhenSeen || expectsError})
+			all = append(all, check.Expectation{Text: d.Expect, Level: d.Level, Test: compiled.test, WhenSeen: d.WhenSeen || expectsError})
 		}
 	}
 	all = append(all, s.user...)

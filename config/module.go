@@ -12,7 +12,7 @@ import (
 )
 
 // Module is a template that can be measured at any target: one that has a
-// kind. Kept when [Loader.Modules] is set. It is safe for concurrent use.
+// kind with targets. Kept when [Loader.Modules] is set. It is safe for concurrent use.
 type Module struct {
 	Name string
 	Kind string
@@ -28,7 +28,7 @@ func (f *file) modules() {
 		merged := f.templates.done[name]
 		var found *kind
 		for key := range pairs(merged) {
-			if k := f.in.kind(key.Value); k != nil {
+			if k := f.in.kind(key.Value); k != nil && len(k.Schemes) > 0 { // others take no target, and must not
 				found = k
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sonde-cli/sonde/check"
 )
 
 const moduleFile = `version: 1
@@ -104,4 +106,40 @@ func TestModulesAreNotKeptUnasked(t *testing.T) {
 	if err != nil || set.Modules != nil {
 		t.Errorf("%v, %v", set, err)
 	}
+}
+
+// TestNoModuleWithoutTargets keeps a kind that takes no targets, and may run
+// programs, from whoever chooses targets.
+func TestNoModuleWithoutTargets(t *testing.T) {
+	l := testLoader(testEnv())
+	l.Kinds = append(l.Kinds, check.Kind{
+		Name: "run", Doc: "runs", New: func() check.Options { return new(runOptions) },
+		Facts: []check.Fact{{Name: "done", Type: check.Bool, Doc: "it is done"}},
+	})
+	l.Modules, l.Stdin = true, strings.NewReader(`version: 1
+templates:
+  local: {run: {word: a}}
+  mixed: {run: {word: a}, web: {hops: 1}}
+checks:
+  - {name: one, use: local}
+`)
+	set, err := l.Load(t.Context(), "-")
+	if err != nil || len(set.Modules) != 1 || set.Modules[0].Kind != "web" {
+		t.Fatalf("%v, %v", set, err)
+	}
+	if e := set.Checks[0].Expectations; len(e) != 1 || e[0].Level != check.Prefer {
+		t.Errorf("the kind's own preference: %v", e)
+	}
+	if _, err := l.Target("run://a", TargetOptions{}); err == nil || !strings.Contains(err.Error(), "unknown scheme") {
+		t.Errorf("a target of it: %v", err)
+	}
+}
+
+// runOptions are of a kind without targets, which prefers something by default.
+type runOptions struct {
+	Word string `yaml:"word" doc:"a word"`
+}
+
+func (o *runOptions) Build(check.Setup) (check.Plan, error) {
+	return check.Plan{Probe: testProbe{}, Target: o.Word, Defaults: []check.Default{{Expect: "done", Level: check.Prefer}}}, nil
 }

@@ -22,8 +22,10 @@ import (
 
 // conformance is what the suite must know of a kind.
 type conformance struct {
-	// target of the kind at host:port of loopback.
+	// target of the kind at host:port of loopback; nil when it takes none.
 	target func(addr string) string
+	// fill sets what a kind without targets must have.
+	fill func(check.Options)
 	// dead is the code at a port where nothing listens; empty when the kind
 	// has no ports.
 	dead check.Code
@@ -44,6 +46,11 @@ func kindsUnderTest() map[string]conformance {
 			target:   func(addr string) string { return "icmp://" + strings.Split(addr, ":")[0] },
 			portless: true,
 			long:     func(o check.Options) { setField(o, "Count", 1000) },
+		},
+		"exec": {
+			fill:     func(o check.Options) { setField(o, "Command", []string{"sh", "-c", "echo hello"}) },
+			portless: true,
+			long:     func(o check.Options) { setField(o, "Command", []string{"sleep", "60"}) },
 		},
 		"grpc":      {target: func(addr string) string { return "grpc://" + addr + "/orders" }, dead: check.ConnectRefused},
 		"websocket": {target: func(addr string) string { return "ws://" + addr + "/" }, dead: check.ConnectRefused},
@@ -75,7 +82,9 @@ func eachKind(t *testing.T, test func(*testing.T, check.Kind, conformance)) {
 func built(t *testing.T, k check.Kind, row conformance, addr string, change ...func(check.Options)) check.Plan {
 	t.Helper()
 	o := k.New()
-	if err := o.(check.Targeter).SetTarget(row.target(addr)); err != nil {
+	if row.fill != nil {
+		row.fill(o)
+	} else if err := o.(check.Targeter).SetTarget(row.target(addr)); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range change {
@@ -181,9 +190,12 @@ func knownCode(code check.Code) bool {
 
 func TestConformDeclaration(t *testing.T) {
 	t.Parallel()
-	eachKind(t, func(t *testing.T, k check.Kind, _ conformance) {
-		if k.Doc == "" || len(k.Schemes) == 0 {
-			t.Error("no doc or no scheme")
+	eachKind(t, func(t *testing.T, k check.Kind, row conformance) {
+		if k.Doc == "" {
+			t.Error("no doc")
+		}
+		if _, takes := k.New().(check.Targeter); takes != (len(k.Schemes) > 0) || takes != (row.fill == nil) {
+			t.Errorf("it takes targets: %v, and has the schemes %v", takes, k.Schemes)
 		}
 		seen := make(map[string]bool)
 		for _, f := range k.AllFacts() {
