@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -99,6 +100,11 @@ func TestWaitEndsAsItsCommand(t *testing.T) {
 
 // TestWaitStopsForASignal sends one while it waits: the command is not run.
 func TestWaitStopsForASignal(t *testing.T) {
+	// A child has the default for what is handled here; below nohup it would
+	// ignore SIGHUP else.
+	handled := make(chan os.Signal, 1)
+	signal.Notify(handled, syscall.SIGHUP)
+	defer signal.Stop(handled)
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		c := waitFor(t, "echo", "ran")
 		c.Args[2] = "toy://down"
