@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,16 +87,6 @@ func TestOracleWaitTerminal(t *testing.T) {
 func TestOracleWaitInterruptedTerminal(t *testing.T) {
 	term := newTerminal(t, 100, 24, "wait", "toy://down", "--", "echo", "ran")
 	term.shows(`\A0/1 up  toy://down: down`)
-	text, err := os.ReadFile(term.pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
+	term.kill(syscall.SIGINT)
 	term.shows(`(?sm)\Asonde: interrupted; not up after [\d.]+m?s: 1 of 1 check\n  toy://down: down .*\n.*^left 130$`)
 }

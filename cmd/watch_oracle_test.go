@@ -160,20 +160,26 @@ func TestOracleWatchManyChecks(t *testing.T) {
 	}
 }
 
+// kill sends the program a signal.
+func (term *terminal) kill(s syscall.Signal) {
+	term.t.Helper()
+	text, err := os.ReadFile(term.pid)
+	if err != nil {
+		term.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		term.t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, s); err != nil {
+		term.t.Fatal(err)
+	}
+}
+
 // A signal restores the terminal, too.
 func TestOracleWatchIsEndedBySignal(t *testing.T) {
 	term := newTerminal(t, 80, 24, "watch", checksFile(t, "  - {name: one, toy: {does: up}}\n"))
 	term.shows(`1 up`)
-	text, err := os.ReadFile(term.pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	term.kill(syscall.SIGTERM)
 	term.restored()
 }
