@@ -126,6 +126,7 @@ var faultCases = []struct {
 	{"dns-pointer-loop", "down dns.malformed", false},
 	{"cname-loop", "down dns.malformed", false},
 	{"nodata", "down dns.nodata", false},
+	{"dns-sinkhole", "degraded expect.answers", false},
 }
 
 const (

@@ -27,14 +27,9 @@ func dnsFaults() []Fault {
 		{"dns-spoof", "E5", "answers to other questions, and none to ours", checkDNS, asks(spoof)},
 		{"dns-malformed", "E6", "a message that lies about its content", checkDNS, asks(func(q *DNSQuery) { q.Reply(lyingAnswer(q)) })},
 		{"dns-pointer-loop", "E7", "a name that points to itself", checkDNS, asks(func(q *DNSQuery) { q.Reply(pointerLoop(q)) })},
-		{"cname-loop", "E8", "aliases in a circle", checkDNS, func(*CA) (server, error) {
-			zone, err := NewZone("web.test. 60 IN CNAME b.test.", "b.test. 60 IN CNAME web.test.")
-			if err != nil {
-				return nil, err
-			}
-			return ListenDNS(zone.Serve)
-		}},
+		{"cname-loop", "E8", "aliases in a circle", checkDNS, zoneOf("web.test. 60 IN CNAME b.test.", "b.test. 60 IN CNAME web.test.")},
 		{"nodata", "E12", "the name has no such record", checkDNS, rcode(dns.RcodeSuccess)},
+		{"dns-sinkhole", "E15", "a filter answers with 0.0.0.0", checkDNS + `, prefer: ["none(answers, # in ['0.0.0.0', '127.0.0.1'])"]`, zoneOf("web.test. 60 IN A 0.0.0.0")},
 	}
 }
 
@@ -46,6 +41,17 @@ func asks(handler DNSHandler) starter {
 				handler(q)
 			}
 		})
+	}
+}
+
+// zoneOf answers from the records.
+func zoneOf(records ...string) starter {
+	return func(*CA) (server, error) {
+		zone, err := NewZone(records...)
+		if err != nil {
+			return nil, err
+		}
+		return ListenDNS(zone.Serve)
 	}
 }
 
