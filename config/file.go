@@ -37,6 +37,20 @@ func (in *load) loadFile(path string) {
 	}
 	f := &file{in: in, src: src}
 	f.load()
+	f.warnOfReaders()
+}
+
+// warnOfReaders warns of a secret in a file that others may read, as ssh does
+// of its keys.
+func (f *file) warnOfReaders() {
+	if f.src.open == 0 {
+		return
+	}
+	if found := f.src.literalSecrets(); found != nil && found.first != nil {
+		n := found.first
+		f.in.warnings.add(f.src.problem(n.Line, n.Column, "a secret stands in a file that others may read",
+			"chmod go-r "+f.src.name+", or name it: ${VAR} or ${file:PATH}"))
+	}
 }
 
 // secretKeys returns the names of all options tagged secret.

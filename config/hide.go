@@ -31,7 +31,8 @@ func IsSecretKey(key string) bool {
 // secrets are the secrets that stand in a file itself: the values of secret
 // keys and passwords in URLs.
 type secrets struct {
-	mask *check.Mask
+	mask  *check.Mask
+	first *yaml.Node // the first of them, nil for none
 	// ranges are lines where a secret is written in a way that the mask does
 	// not find: with escapes, over several lines, or very short.
 	ranges []lineRange
@@ -62,7 +63,7 @@ func (s *source) literalSecrets() *secrets {
 		f := secretFinder{src: s, seen: make(map[*yaml.Node]bool)}
 		f.walk(s.root, false)
 		f.close(math.MaxInt)
-		s.secrets = &secrets{mask: check.NewMask(f.found...), ranges: f.ranges}
+		s.secrets = &secrets{mask: check.NewMask(f.found...), first: f.first, ranges: f.ranges}
 	}
 	return s.secrets
 }
@@ -79,6 +80,7 @@ type secretFinder struct {
 	src    *source
 	seen   map[*yaml.Node]bool // anchored nodes
 	found  []string
+	first  *yaml.Node
 	ranges []lineRange
 	open   int // the line where a range begins, 0 for none
 }
@@ -119,6 +121,9 @@ func (f *secretFinder) scalar(n *yaml.Node, hidden bool) {
 	add := func(text string) {
 		if text == "" || text == "true" || text == "false" || text == "null" {
 			return
+		}
+		if f.first == nil {
+			f.first = n
 		}
 		if len(text) >= minLiteral {
 			f.found = append(f.found, text)

@@ -1,7 +1,11 @@
 package config
 
 import (
+	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -200,5 +204,43 @@ func TestAddressSecrets(t *testing.T) {
 	}
 	if got := hidePassword("http://a:b@c/"); got != "http://a:"+check.Masked+"@c/" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// I1: a secret in a file that others may read.
+func TestI1SecretForEverybodyToRead(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Log("the mode of a file says nothing here")
+		return
+	}
+	for _, tt := range []struct {
+		mode  fs.FileMode
+		token string
+		want  string
+	}{
+		{0o644, "hunter2-hunter2", "4:38: a secret stands in a file that others may read"},
+		{0o640, "hunter2-hunter2", "4:38: a secret stands in a file that others may read"},
+		{0o600, "hunter2-hunter2", ""},
+		{0o644, "${A_TOKEN:-}", ""},
+	} {
+		path := filepath.Join(t.TempDir(), "checks.yaml")
+		text := "version: 1\nchecks:\n  - name: a\n    web: {url: 'http://x', password: '" + tt.token + "'}\n"
+		if err := os.WriteFile(path, []byte(text), tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		set, err := testLoader(nil).Load(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, w := range set.Warnings {
+			got += fmt.Sprintf("%d:%d: %s", w.Line, w.Column, w.Message)
+			if strings.Contains(w.Excerpt, tt.token) {
+				t.Errorf("the warning shows the secret: %s", w.Excerpt)
+			}
+		}
+		if got != tt.want {
+			t.Errorf("mode %o, %s: warned %q, want %q", tt.mode, tt.token, got, tt.want)
+		}
 	}
 }

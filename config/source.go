@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -30,6 +32,7 @@ type source struct {
 	lines []string // of text, made when first needed
 	root  *yaml.Node
 
+	open       fs.FileMode     // who may read it beside its owner; 0: nobody
 	mergeKeys  bool            // it has keys << that were left out
 	secretKeys map[string]bool // keys of options that are tagged secret
 	secrets    *secrets        // found when first needed
@@ -87,6 +90,7 @@ func (l *Loader) read(path string) (*source, *Problem) {
 	switch {
 	case path != "-":
 		s.text, err = readAll(path, maxFile)
+		s.open = readers(path)
 	case l.Stdin == nil:
 		s.name, s.dir, err = l.stdinName(), "", os.ErrClosed
 	default:
@@ -104,6 +108,16 @@ func (l *Loader) read(path string) (*source, *Problem) {
 		return nil, p
 	}
 	return s, nil
+}
+
+// readers returns which of the group and of all others may read the file, as
+// bits of its mode. Windows has no such bits, and a pipe no such readers.
+func readers(path string) fs.FileMode {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || runtime.GOOS == "windows" {
+		return 0
+	}
+	return info.Mode().Perm() & 0o044
 }
 
 // plainText refuses what cannot be a YAML file, with the place of the first

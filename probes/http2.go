@@ -278,19 +278,22 @@ func (c *http2Conn) step() error {
 	return nil
 }
 
+// noHTTP2 begins the message about a server that does not speak HTTP/2.
+const noHTTP2 = "not HTTP/2: "
+
 // checkGreeting looks at the first bytes, for a server that does not speak
 // HTTP/2 at all is best described by what it said.
 func (c *http2Conn) checkGreeting() error {
 	start, err := c.in.Peek(9)
 	if err != nil {
 		if len(start) > 0 && ended(err) {
-			return malformed("not HTTP/2: %s", excerpt(start))
+			return malformed(noHTTP2+"%s", excerpt(start))
 		}
 		return err
 	}
 	if start[3] != byte(http2.FrameSettings) || start[4] != 0 || start[0] != 0 {
 		said, _ := c.in.Peek(c.in.Buffered())
-		return malformed("not HTTP/2: %s", excerpt(said))
+		return malformed(noHTTP2+"%s", excerpt(said))
 	}
 	c.greeted = true
 	return nil

@@ -219,6 +219,9 @@ func (r *httpRun) send(l *link, m *httpMessage) *check.Reason {
 func (r *httpRun) broken(err error, timeout check.Code, message string) *check.Reason {
 	var he *httpError
 	if errors.As(err, &he) {
+		if r.secure && strings.HasPrefix(he.message, noHTTP2) { // which ALPN agreed on
+			he.message += "\nhint: version: \"1.1\" does without"
+		}
 		return &check.Reason{Code: he.code, Message: he.message}
 	}
 	reason := r.j.cause(err, timeout)

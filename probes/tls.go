@@ -20,14 +20,15 @@ import (
 
 // TLS are the options of a TLS connection.
 type TLS struct {
-	CA         string `yaml:"ca" path:"true" doc:"file of PEM certificates to trust instead of the system's"`
-	Cert       string `yaml:"cert" path:"true" doc:"file with the client certificate, PEM"`
-	Key        string `yaml:"key" path:"true" doc:"file with the client certificate's key, PEM"`
-	ServerName string `yaml:"server_name" doc:"name to ask for (SNI) and to verify instead of the target's"`
-	MinVersion string `yaml:"min_version" enum:"1.0,1.1,1.2,1.3" doc:"lowest TLS version to offer"`
-	MaxVersion string `yaml:"max_version" enum:"1.0,1.1,1.2,1.3" doc:"highest TLS version to offer"`
-	VerifyEach bool   `yaml:"verify_each" doc:"verify the chain's signatures at each run, even if the same chain was verified in the last 5 minutes"`
-	Insecure   bool   `yaml:"insecure" doc:"do not demand a verified certificate; the certificate's facts are reported all the same"`
+	CA          string `yaml:"ca" path:"true" doc:"file of PEM certificates to trust instead of the system's"`
+	Cert        string `yaml:"cert" path:"true" doc:"file with the client certificate, PEM"`
+	Key         string `yaml:"key" path:"true" doc:"file with the client certificate's key, PEM"`
+	ServerName  string `yaml:"server_name" doc:"name to ask for (SNI) and to verify instead of the target's"`
+	MinVersion  string `yaml:"min_version" enum:"1.0,1.1,1.2,1.3" doc:"lowest TLS version to offer"`
+	MaxVersion  string `yaml:"max_version" enum:"1.0,1.1,1.2,1.3" doc:"highest TLS version to offer"`
+	ClassicKeys bool   `yaml:"classic_keys" doc:"offer no post-quantum key exchange, whose larger ClientHello some middleboxes drop"`
+	VerifyEach  bool   `yaml:"verify_each" doc:"verify the chain's signatures at each run, even if the same chain was verified in the last 5 minutes"`
+	Insecure    bool   `yaml:"insecure" doc:"do not demand a verified certificate; the certificate's facts are reported all the same"`
 }
 
 // tlsPlan is a validated [TLS] with its files read.
@@ -38,8 +39,9 @@ type tlsPlan struct {
 	min, max   uint16 // 0: crypto/tls's own
 	insecure   bool
 	verifyEach bool
-	detail     bool     // observe the detailFacts, too
-	ciphers    []uint16 // nil: crypto/tls's own
+	groups     []tls.CurveID // of key exchange; nil: crypto/tls's own
+	detail     bool          // observe the detailFacts, too
+	ciphers    []uint16      // nil: crypto/tls's own
 }
 
 // tlsVersions in the order of age.
@@ -75,6 +77,9 @@ func tlsVersion(errs *[]error, option, name string) uint16 {
 func (t *TLS) build() (*tlsPlan, error) {
 	var errs []error
 	plan := &tlsPlan{serverName: t.ServerName, insecure: t.Insecure, verifyEach: t.VerifyEach}
+	if t.ClassicKeys {
+		plan.groups = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
+	}
 	plan.min = tlsVersion(&errs, "tls.min_version", t.MinVersion)
 	plan.max = tlsVersion(&errs, "tls.max_version", t.MaxVersion)
 	if plan.max != 0 && plan.max < max(plan.min, tls.VersionTLS10) {
@@ -198,6 +203,7 @@ func (j *journey) tlsConfig(conn net.Conn, plan *tlsPlan, name string, protocols
 		MinVersion:         plan.min,
 		MaxVersion:         plan.max,
 		CipherSuites:       plan.ciphers,
+		CurvePreferences:   plan.groups,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			j.certAsked = true
 			if plan.cert != nil {
@@ -250,6 +256,9 @@ func (j *journey) handshakeReason(err error, plan *tlsPlan, heard string, took t
 		reason.Message = fmt.Sprintf("the server accepts none of the TLS versions that sonde offered: %s", plan.offered())
 	case reason.Code == check.TLSHandshakeTimeout && heard == "":
 		reason.Message = "no answer to the TLS handshake within " + check.FormatDuration(took)
+		if plan.groups == nil {
+			reason.Message += "\nhint: if only sonde gets none, a middlebox may drop large ClientHellos; tls.classic_keys makes it small"
+		}
 	case reason.Code == check.TLSHandshakeTimeout:
 		reason.Message = "the TLS handshake did not finish within " + check.FormatDuration(took)
 	case reason.Code == check.ConnectReset:

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -195,6 +196,31 @@ func TestFailedHandshakes(t *testing.T) {
 // TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA.
 const oldServerHello = "\x16\x03\x01\x00\x2a\x02\x00\x00\x26\x03\x01" +
 	"0123456789abcdef0123456789abcdef" + "\x00\xc0\x13\x00"
+
+// B24: what is offered by default is large, and can be made small.
+func TestB24ClassicKeys(t *testing.T) {
+	t.Parallel()
+	offers := make(chan []tls.CurveID, 1)
+	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}})
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		offers <- hello.SupportedCurves
+		return nil, nil
+	}
+	host, port := listenTLS(t, cfg, testnet.Silence)
+	for _, classic := range []bool{false, true} {
+		if _, reason := shake(t, TLS{CA: caFile(t), ClassicKeys: classic}, "api.test", host, port, patience); reason != nil {
+			t.Fatal(reason)
+		}
+		if got := slices.Contains(<-offers, tls.X25519MLKEM768); got == classic {
+			t.Errorf("classic %v: the post-quantum key exchange is offered: %v", classic, got)
+		}
+	}
+	host, port = listen(t, testnet.Silence)
+	_, reason := shake(t, TLS{}, "api.test", host, port, brief)
+	if code(reason) != check.TLSHandshakeTimeout || !strings.Contains(reason.Message, "tls.classic_keys") {
+		t.Errorf("silence: %v", reason)
+	}
+}
 
 func TestB18SNI(t *testing.T) {
 	t.Parallel()

@@ -65,3 +65,9 @@ func (b *FullBacklog) Close() error {
 	}
 	return b.fd.Close()
 }
+
+func backlogFaults() []Fault {
+	return []Fault{
+		{"black-hole", "A3", "attempts to connect get no answer", checkTCP, func(*CA) (server, error) { return Jam() }},
+	}
+}

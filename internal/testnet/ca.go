@@ -1,6 +1,7 @@
 package testnet
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -37,6 +38,9 @@ type CertOptions struct {
 	// Incomplete leaves the intermediate out of the chain, as a badly
 	// configured server does; it implies Intermediate.
 	Incomplete bool
+	NameOnly   bool             // the first name is the subject's and stands nowhere else
+	Extensions []pkix.Extension // more of them
+	Key        crypto.Signer    // the certificate's; nil: a new one
 }
 
 // NewCA makes a certificate authority that is valid for ten years.
@@ -75,15 +79,22 @@ func sign(template *x509.Certificate, parent *issuer) ([]byte, *ecdsa.PrivateKey
 	if err != nil {
 		return nil, nil, err
 	}
-	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
-		return nil, nil, err
-	}
 	signer := issuer{cert: template, key: key}
 	if parent != nil {
 		signer = *parent
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, signer.cert, &key.PublicKey, signer.key)
+	der, err := certify(template, &key.PublicKey, signer)
 	return der, key, err
+}
+
+// certify makes the certificate of a key.
+func certify(template *x509.Certificate, public crypto.PublicKey, by issuer) ([]byte, error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return nil, err
+	}
+	template.SerialNumber = serial
+	return x509.CreateCertificate(rand.Reader, template, by.cert, public, by.key)
 }
 
 // Pool returns a pool with the root.
@@ -113,7 +124,14 @@ func (ca *CA) Issue(o CertOptions) (tls.Certificate, error) {
 	default:
 		parent = ca.root
 	}
-	der, key, err := sign(template, parent)
+	var der []byte
+	var key crypto.Signer
+	var err error
+	if key = o.Key; key != nil {
+		der, err = certify(template, key.Public(), *ca.root)
+	} else {
+		der, key, err = sign(template, parent)
+	}
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -139,6 +157,10 @@ func leafTemplate(o CertOptions) *x509.Certificate {
 	}
 	if template.Subject.CommonName == "" && len(o.Names) > 0 {
 		template.Subject.CommonName = o.Names[0]
+	}
+	template.ExtraExtensions = o.Extensions
+	if o.NameOnly {
+		return template
 	}
 	for _, name := range o.Names {
 		if ip := net.ParseIP(name); ip != nil {
