@@ -142,10 +142,13 @@ func (p *tlsProbe) Observe(ctx context.Context) check.Observation {
 	j.from = p.route.from()
 	from := j.from
 	j.obs.Reproduce = func() string { return p.reproduce(from) }
-	if reason := p.visit(ctx, j, p.tls); reason != nil {
+	reason := p.visit(ctx, j, p.tls)
+	if reason == nil || refusesTLS(reason) || reason.Code == check.TLSClientCert {
+		p.tryOut(ctx, j) // a server that refuses this handshake may take another
+	}
+	if reason != nil {
 		return j.stop(reason)
 	}
-	p.tryOut(ctx, j)
 	return j.end()
 }
 

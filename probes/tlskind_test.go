@@ -112,13 +112,17 @@ func TestTLSScanTellsSilenceFromRefusal(t *testing.T) {
 		}
 		return cfg, nil
 	}
+	old := cfg.Clone()
+	old.MinVersion, old.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
 	for name, tt := range map[string]struct {
-		cfg  *tls.Config
-		want any
-		why  check.Reason
+		cfg     *tls.Config
+		want    any
+		why     check.Reason
+		failure check.Code
 	}{
-		"refused": {cfg, []string{"1.2", "1.3"}, check.Reason{}},
-		"silent":  {swallow, nil, check.Reason{Code: check.TLSHandshakeTimeout, Message: "trying TLS 1.0: no answer"}},
+		"refused": {cfg, []string{"1.2", "1.3"}, check.Reason{}, ""},
+		"old":     {old, []string{"1.1"}, check.Reason{}, check.TLSVersion},
+		"silent":  {swallow, nil, check.Reason{Code: check.TLSHandshakeTimeout, Message: "trying TLS 1.0: no answer"}, ""},
 	} {
 		host, port := listenTLS(t, tt.cfg, testnet.Silence)
 		options := atTLS(t, host, port)
@@ -130,7 +134,7 @@ func TestTLSScanTellsSilenceFromRefusal(t *testing.T) {
 		if why := o.Because[versionsFact]; why.Code != tt.why.Code || !strings.HasPrefix(why.Message, tt.why.Message) {
 			t.Errorf("%s: %v", name, why)
 		}
-		if diff := cmp.Diff([]string{"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}, o.Facts.Get(ciphersFact)); diff != "" || o.Failure.Code != "" {
+		if diff := cmp.Diff([]string{"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}, o.Facts.Get(ciphersFact)); diff != "" || o.Failure.Code != tt.failure {
 			t.Errorf("%s: %s%v", name, diff, o.Failure)
 		}
 	}

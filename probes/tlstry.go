@@ -97,12 +97,17 @@ func (p *tlsProbe) try(ctx context.Context, j *journey, plan *tlsPlan) (string, 
 	switch {
 	case suite != "" || reason == nil:
 		return suite, nil
-	case reason.Code == check.TLSVersion, reason.Code == check.TLSAlert:
+	case refusesTLS(reason):
 		return "", nil
 	case reason.Code == check.ConnectReset: // how some servers refuse
 		return "", nil
 	}
 	return "", reason
+}
+
+// refusesTLS reports whether a server did not want what it was offered.
+func refusesTLS(reason *check.Reason) bool {
+	return reason.Code == check.TLSVersion || reason.Code == check.TLSAlert
 }
 
 // allCiphers are those of TLS 1.2 and older that crypto/tls can speak.
