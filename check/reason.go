@@ -58,10 +58,11 @@ const (
 	HTTPStreamReset    Code = "http.stream_reset"
 	HTTPGoAway         Code = "http.goaway"
 
-	ICMPTimeout     Code = "icmp.timeout"
-	ICMPUnreachable Code = "icmp.unreachable"
-	ICMPTTLExceeded Code = "icmp.ttl_exceeded"
-	ICMPLoss        Code = "icmp.loss"
+	ICMPTimeout       Code = "icmp.timeout"
+	ICMPUnreachable   Code = "icmp.unreachable"
+	ICMPTTLExceeded   Code = "icmp.ttl_exceeded"
+	ICMPFragmentation Code = "icmp.fragmentation_needed"
+	ICMPLoss          Code = "icmp.loss"
 
 	ExecTimeout Code = "exec.timeout"
 
@@ -133,6 +134,7 @@ func Codes() []CodeDoc {
 		{ICMPTimeout, "no reply in time"},
 		{ICMPUnreachable, "a router or the host reported that the target cannot be reached"},
 		{ICMPTTLExceeded, "the packets ran out of hops"},
+		{ICMPFragmentation, "the packets are too large for the way and must not be fragmented"},
 		{ICMPLoss, "more packets were lost than expected"},
 		{ExecTimeout, "the program did not end in time"},
 		{LocalPermission, "sonde is not allowed to measure this"},

@@ -84,8 +84,9 @@ func suffix(values []eachValue, shown bool) string {
 	return "[" + strings.Join(texts, ",") + "]"
 }
 
-// parseEach reads an each key: a list, or a map of lists, where a list may be
-// {file: path}. It returns nil after an error.
+// parseEach reads an each key: a list, or a map of lists. A list may be
+// {file: path} or {cidr: prefix}, or have these among its items. It returns nil
+// after an error.
 func (f *file) parseEach(n *yaml.Node) *each {
 	e := &each{}
 	ok := true
@@ -121,20 +122,31 @@ func (f *file) parseEach(n *yaml.Node) *each {
 
 const (
 	nameBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
-	eachHint  = "write each: {host: [a.example.com, b.example.com]} or each: {host: {file: hosts.txt}}"
+	eachHint  = "write each: {host: [a.example.com, b.example.com]}, {file: hosts.txt} or {cidr: 192.0.2.0/28} in place of the list"
 )
 
 func (f *file) eachList(n *yaml.Node, name string) []eachValue {
-	switch {
-	case n.Kind == yaml.SequenceNode:
+	switch n.Kind {
+	case yaml.SequenceNode:
 		return f.eachItems(n, name)
-	case n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[0].Value == "file":
-		return f.eachFile(n.Content[1], name)
-	case n.Kind == yaml.MappingNode:
-		f.problem(n, name+" must be a list or {file: path}", eachHint)
-	default:
-		f.problem(n, name+" must be a list, not "+describe(n), eachHint)
+	case yaml.MappingNode:
+		return f.eachSource(n, name)
 	}
+	f.problem(n, name+" must be a list, not "+describe(n), eachHint)
+	return nil
+}
+
+// eachSource reads values that do not stand in the file themselves.
+func (f *file) eachSource(n *yaml.Node, name string) []eachValue {
+	if len(n.Content) == 2 {
+		switch n.Content[0].Value {
+		case "file":
+			return f.eachFile(n.Content[1], name)
+		case "cidr":
+			return f.eachCIDR(n.Content[1], name+".cidr")
+		}
+	}
+	f.problem(n, name+" must be a list, {file: path} or {cidr: prefix}", eachHint)
 	return nil
 }
 
@@ -145,6 +157,12 @@ func (f *file) eachItems(n *yaml.Node, name string) []eachValue {
 	values := make([]eachValue, 0, len(n.Content))
 	failed := false
 	for _, item := range n.Content {
+		if item.Kind == yaml.MappingNode {
+			more := f.eachSource(item, name)
+			failed = failed || len(more) == 0
+			values = append(values, more...)
+			continue
+		}
 		e, ok := f.eachText(item, name)
 		failed = failed || !ok
 		values = append(values, eachValue{text: e.text, secret: len(e.spans) > 0,

@@ -245,6 +245,9 @@ checks:
   - name: plain
     each: ["${HOST}", b.test]
     ping: {host: "${each}"}
+  - name: net
+    each: {host: [gw.test, {cidr: ["${NET:-192.0.2.0/30}", 2001:db8::/127]}, {file: hosts.txt}], n: {cidr: 192.0.2.8/32}}
+    ping: {host: "${each.host}"}
 `})
 	set, err := testLoader(testEnv()).Load(t.Context(), dir)
 	if err != nil {
@@ -261,6 +264,13 @@ checks:
 		"product[us.test,2] http://us.test/2 us.test json.path == '2'",
 		"plain[eu.example.com] eu.example.com  loss < 1",
 		"plain[b.test] b.test  loss < 1",
+		"net[gw.test,192.0.2.8] gw.test  loss < 1",
+		"net[192.0.2.1,192.0.2.8] 192.0.2.1  loss < 1",
+		"net[192.0.2.2,192.0.2.8] 192.0.2.2  loss < 1",
+		"net[2001:db8::,192.0.2.8] 2001:db8::  loss < 1",
+		"net[2001:db8::1,192.0.2.8] 2001:db8::1  loss < 1",
+		"net[eu.test,192.0.2.8] eu.test  loss < 1",
+		"net[us.test,192.0.2.8] us.test  loss < 1",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("checks (-want +got):\n%s", diff)

@@ -251,17 +251,23 @@ func (s schemer) limitsSchema() object {
 }
 
 func eachSchema() object {
-	values := object{"type": "array", "minItems": 1, "items": object{"type": []string{"string", "number", "boolean"}}}
+	scalar := object{"type": []string{"string", "number", "boolean"}}
 	file := object{
 		"type": "object", "additionalProperties": false, "required": []string{"file"},
 		"properties": object{"file": object{"type": "string", "description": "file with one value a line; lines that begin with # are left out"}},
 	}
+	prefix := object{"type": "string", "description": "addresses of a network, as in 192.0.2.0/28"}
+	cidr := object{
+		"type": "object", "additionalProperties": false, "required": []string{"cidr"},
+		"properties": object{"cidr": object{"anyOf": []object{prefix, {"type": "array", "minItems": 1, "items": prefix}}}},
+	}
+	values := object{"type": "array", "minItems": 1, "items": object{"anyOf": []object{scalar, file, cidr}}}
 	return object{
 		"description": "makes one check for each value of a list (${each}), or for each combination of several lists (${each.key})",
 		"anyOf": []object{values, {
 			"type": "object", "minProperties": 1,
 			"propertyNames":        object{"pattern": "^[A-Za-z0-9_-]+$"},
-			"additionalProperties": object{"anyOf": []object{values, file}},
+			"additionalProperties": object{"anyOf": []object{values, file, cidr}},
 		}},
 	}
 }

@@ -293,6 +293,9 @@ func (j *job) blackboxICMP(it *item, o *object) {
 	if n, ok := o.number("ttl"); ok {
 		it.option("ttl", n)
 	}
+	if o.flag("dont_fragment", false) {
+		it.option("dont_fragment", true)
+	}
 }
 
 func (j *job) blackboxDNS(it *item, o *object) {

@@ -39,6 +39,7 @@ func icmpFacts() []check.Fact {
 		{Name: "sent", Type: check.Int, Doc: "echo requests sent, fewer than count when the timeout left no time for all"},
 		{Name: "received", Type: check.Int, Doc: "echo requests that were answered"},
 		{Name: "loss", Type: check.Float, Unit: "ratio", Code: check.ICMPLoss, Doc: "share of the echo requests without an answer, 0 to 1"},
+		{Name: "out_of_order", Type: check.Int, Doc: "replies that the reply to a later request overtook"},
 		{Name: "duplicates", Type: check.Int, Doc: "further replies to a request that was answered already"},
 		{Name: "mismatched", Type: check.Int, Doc: "replies to our requests that came from another address; they do not count as received"},
 		{Name: "rtt.min", Type: check.Duration, Doc: "shortest round-trip time"},
@@ -48,13 +49,18 @@ func icmpFacts() []check.Fact {
 		{Name: "rtt.max", Type: check.Duration, Doc: "longest round-trip time"},
 		{Name: "rtt.stddev", Type: check.Duration, Doc: "standard deviation of the round-trip times (ping's mdev)"},
 		{Name: "jitter", Type: check.Duration, Doc: "mean difference between the round-trip times of two replies in a row"},
+		{Name: "mos", Type: check.Float, Doc: "mean opinion score of a telephone call over the path, 1 (bad) to 4.4, estimated from rtt.avg, jitter and loss by the E-model (ITU-T G.107)"},
 		{Name: "ip", Type: check.String, Doc: "address that was pinged"},
 		{Name: "family", Type: check.Int, Doc: "address family, 4 or 6"},
 		{Name: "resolved_name", Type: check.String, Doc: "name that was resolved, when it is not the host as written"},
 		{Name: "ttl", Type: check.Int, Unit: "hops", Doc: "TTL or hop limit left in the first reply"},
+		{Name: "tos", Type: check.Int, Doc: "type of service (IPv4) or traffic class (IPv6) of the first reply, 0 to 255: DSCP times 4, plus ECN; absent where the system does not tell"},
 		{Name: "socket", Type: check.String, Doc: "kind of ICMP socket, datagram (unprivileged) or raw"},
 		{Name: "report", Type: check.String, Doc: "first ICMP error that came instead of a reply, such as 'host unreachable'; '' when none did"},
 		{Name: "reporter", Type: check.String, Doc: "address that sent the ICMP error"},
+		{Name: "reported_mtu", Type: check.Int, Unit: "bytes", Doc: "MTU of the next hop, when the ICMP error is 'fragmentation needed' and tells it"},
+		{Name: pathMTUFact, Type: check.Int, Unit: "bytes", Doc: "largest IP packet that gets to the target and back in one piece; searched for with path_mtu, or when an expectation names the fact"},
+		{Name: blackHoleFact, Type: check.Bool, Doc: "larger packets than that vanish and no router reports it; found out with mtu.path"},
 	}
 }
 
@@ -65,6 +71,9 @@ type icmpOptions struct {
 	Interval time.Duration `yaml:"interval" doc:"time between two echo requests"`
 	Size     check.Size    `yaml:"size" doc:"bytes of payload, 24 to 65507"`
 	TTL      int           `yaml:"ttl" doc:"TTL (hop limit) of the echo requests, 1 to 255; default is the system's"`
+	TOS      int           `yaml:"tos" doc:"type of service (IPv4) or traffic class (IPv6) of the echo requests, 0 to 255: DSCP times 4, such as 184 for EF (Linux only)"`
+	Whole    bool          `yaml:"dont_fragment" doc:"let no packet be fragmented, neither here nor on the way (Linux only)"`
+	PathMTU  bool          `yaml:"path_mtu" doc:"search for the path's MTU after the pings (Linux only)"`
 	Route    `yaml:",inline"`
 }
 
@@ -81,6 +90,9 @@ func (o *icmpOptions) SetTarget(target string) error {
 		return errors.New("there is no host in the target, write icmp://host")
 	}
 	if i := strings.IndexAny(host, "/?#@"); i >= 0 {
+		if _, err := netip.ParsePrefix(host); err == nil {
+			return fmt.Errorf("an icmp target is a host alone; a file takes the addresses of %s as each: {host: {cidr: %s}}", host, host)
+		}
 		return fmt.Errorf("an icmp target is a host alone, without %q", host[i:])
 	}
 	o.Host = host
@@ -103,9 +115,10 @@ func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
 	if err := errors.Join(errs...); err != nil {
 		return check.Plan{}, err
 	}
-	probe := &icmpProbe{host: host, route: router, plan: echoPlan{
-		count: o.Count, interval: o.Interval, size: int(o.Size), ttl: o.TTL,
-	}}
+	probe := &icmpProbe{
+		host: host, route: router, mtu: o.PathMTU || setup.Needs(pathMTUFact) || setup.Needs(blackHoleFact),
+		plan: echoPlan{count: o.Count, interval: o.Interval, size: int(o.Size), ttl: o.TTL, tos: o.TOS, whole: o.Whole},
+	}
 	return check.Plan{
 		Probe: probe, Target: "icmp://" + urlHost(host), Defaults: []check.Default{{Expect: "received > 0"}},
 	}, nil
@@ -115,8 +128,11 @@ func (o *icmpOptions) checkNumbers(setup check.Setup) error {
 	var errs []error
 	if o.Count < 1 || o.Count > maxEchoes {
 		errs = append(errs, check.OptionErrorf("count", "%d is not between 1 and %d", o.Count, maxEchoes))
-	} else if o.Count < 2 && setup.Needs("jitter") {
-		errs = append(errs, check.OptionErrorf("count", "the fact jitter needs at least 2 packets"))
+	}
+	for _, fact := range []string{"jitter", "mos", "out_of_order"} {
+		if o.Count == 1 && setup.Needs(fact) {
+			errs = append(errs, check.OptionErrorf("count", "the fact %s needs at least 2 packets", fact))
+		}
 	}
 	if o.Interval < minEchoPause {
 		errs = append(errs, check.OptionErrorf("interval", "%s is shorter than %s", o.Interval, minEchoPause))
@@ -126,6 +142,17 @@ func (o *icmpOptions) checkNumbers(setup check.Setup) error {
 	}
 	if o.TTL < 0 || o.TTL > 255 {
 		errs = append(errs, check.OptionErrorf("ttl", "%d is not between 1 and 255", o.TTL))
+	}
+	if o.TOS < 0 || o.TOS > 255 {
+		errs = append(errs, check.OptionErrorf("tos", "%d is not between 0 and 255", o.TOS))
+	}
+	for _, option := range []struct {
+		name string
+		set  bool
+	}{{"tos", o.TOS != 0}, {"dont_fragment", o.Whole}, {"path_mtu", o.PathMTU}} {
+		if option.set && !marksPackets {
+			errs = append(errs, check.OptionErrorf(option.name, "sonde can do this on Linux only"))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -172,6 +199,7 @@ type icmpProbe struct {
 	host  string
 	route *router
 	plan  echoPlan // without its ends
+	mtu   bool     // search for the path's MTU
 }
 
 // Observe resolves the host and makes one round of pings.
@@ -189,8 +217,8 @@ func (p *icmpProbe) Observe(ctx context.Context) check.Observation {
 	}
 	start := time.Now()
 	var got echoes
+	plan := p.plan
 	for _, addr := range oneOfEach(addrs) {
-		plan := p.plan
 		plan.from, plan.to = j.from, addr
 		p.explainHow(&j.obs, j.from, addr, deadline.Sub(j.start))
 		got, why = sendEchoes(ctx, &plan)
@@ -200,6 +228,9 @@ func (p *icmpProbe) Observe(ctx context.Context) check.Observation {
 		}
 	}
 	j.timed(check.PhaseWait, start)
+	if p.mtu && why == nil {
+		j.searchMTU(ctx, &plan, &got)
+	}
 	switch {
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return j.fail(check.LocalShutdown, fmt.Sprintf("interrupted while pinging: %v", context.Cause(ctx)))
@@ -244,24 +275,31 @@ func recordEchoes(obs *check.Observation, plan *echoPlan, got *echoes) {
 	obs.Set("sent", got.sent)
 	obs.Set("received", got.received)
 	obs.Set("loss", float64(got.sent-got.received)/float64(got.sent))
+	obs.Set("out_of_order", got.reordered)
 	obs.Set("duplicates", got.duplicates)
 	obs.Set("mismatched", got.mismatched)
 	obs.Set("report", "")
 	if got.report != nil {
 		obs.Set("report", got.report.String())
 		obs.Set("reporter", got.report.from.String())
+		if got.report.mtu > 0 {
+			obs.Set("reported_mtu", int(got.report.mtu))
+		}
 	}
 	if got.ttl > 0 {
 		obs.Set("ttl", got.ttl)
 	}
-	recordTimes(obs, got.rtts)
+	if got.received > 0 && got.tos != unknownTOS {
+		obs.Set("tos", got.tos)
+	}
+	recordTimes(obs, got)
 	if got.received == 0 {
 		explainSilence(obs, plan, got)
 	}
 }
 
-func recordTimes(obs *check.Observation, rtts []time.Duration) {
-	s, ok := summarise(rtts)
+func recordTimes(obs *check.Observation, got *echoes) {
+	s, ok := summarise(got.rtts)
 	if !ok {
 		return
 	}
@@ -273,7 +311,9 @@ func recordTimes(obs *check.Observation, rtts []time.Duration) {
 	obs.Set("rtt.stddev", s.stddev)
 	if s.pairs > 0 {
 		obs.Set("jitter", s.jitter)
+		obs.Set("mos", meanOpinion(s.avg, s.jitter, float64(got.sent-got.received)/float64(got.sent)))
 	} else {
+		obs.Explain("mos", check.ICMPLoss, "one reply alone has no jitter, which counts for the score")
 		obs.Explain("jitter", check.ICMPLoss, "one reply alone has no jitter")
 	}
 }
@@ -290,7 +330,7 @@ func explainSilence(obs *check.Observation, plan *echoPlan, got *echoes) {
 	case got.mismatched > 0:
 		message += fmt.Sprintf(", but %s answered in its place", got.stranger)
 	}
-	for _, fact := range []string{"received", "ttl", "jitter", "rtt.min", "rtt.avg", "rtt.median", "rtt.p95", "rtt.max", "rtt.stddev"} {
+	for _, fact := range []string{"received", "ttl", "tos", "mos", pathMTUFact, blackHoleFact, "jitter", "rtt.min", "rtt.avg", "rtt.median", "rtt.p95", "rtt.max", "rtt.stddev"} {
 		obs.Explain(fact, code, message)
 	}
 }
@@ -310,6 +350,12 @@ func (p *icmpProbe) explainHow(obs *check.Observation, from, to netip.Addr, time
 		if p.plan.ttl > 0 {
 			args = append(args, "-t", strconv.Itoa(p.plan.ttl))
 		}
+		if p.plan.tos > 0 {
+			args = append(args, "-Q", strconv.Itoa(p.plan.tos))
+		}
+		if p.plan.whole {
+			args = append(args, "-M", "do")
+		}
 		if from.IsValid() {
 			args = append(args, "-I", from.String())
 		}
@@ -320,6 +366,9 @@ func (p *icmpProbe) explainHow(obs *check.Observation, from, to netip.Addr, time
 			args = append(args, "-"+strconv.Itoa(int(familyOf(to))), to.String())
 		} else {
 			args = append(args, p.host)
+		}
+		if p.mtu {
+			args = append(args, "; tracepath", "-n", args[len(args)-1])
 		}
 		return strings.Join(args, " ")
 	}

@@ -19,21 +19,27 @@ import (
 // opens a socket per ping, and each raw socket gets a copy of every echo reply
 // that reaches the machine: a thousand pings in flight cost a million copies.
 // It also cannot see ICMP errors, so "host unreachable" looks like silence.
-// Here all rounds share one socket per address family (and per source and TTL,
-// where a check sets them), with one goroutine that reads it in batches. The
+// Here all rounds share one socket per address family (and per source and other
+// options of IP, where a check sets them), with one goroutine that reads it in batches. The
 // first round opens it. The last one leaves it open for a moment, in which the
 // next may come.
+
+// marksPackets tells that the options of IP can be set.
+const marksPackets = true
 
 // icmpSockets are the process's open ICMP sockets.
 var icmpSockets = socketPool{open: make(map[socketKey]*icmpSocket)}
 
-// socketKey tells which rounds can share a socket. Source and TTL are options
-// of the socket, not of each packet, because ICMPv6 datagram sockets ignore
-// control messages before Linux 5.18.
+// socketKey tells which rounds can share a socket. Source, TTL and the like are
+// options of the socket, not of each packet, because ICMPv6 datagram sockets
+// ignore control messages before Linux 5.18, and there is none for IPv4's flag
+// "don't fragment".
 type socketKey struct {
 	v6   bool
 	from netip.Addr
 	ttl  int
+	tos  int
+	df   bool
 }
 
 // socketPool hands out sockets and counts who uses them.
@@ -75,7 +81,7 @@ func sendEchoes(ctx context.Context, plan *echoPlan) (echoes, *check.Reason) {
 		return echoes{}, why
 	}
 	r := newRound(plan)
-	s, why := icmpSockets.join(socketKey{v6: plan.to.Is6(), from: plan.from, ttl: plan.ttl}, r)
+	s, why := icmpSockets.join(socketKey{v6: plan.to.Is6(), from: plan.from, ttl: plan.ttl, tos: plan.tos, df: plan.whole}, r)
 	if why != nil {
 		return echoes{}, why
 	}
@@ -129,6 +135,7 @@ func (s *icmpSocket) send(ctx context.Context, r *echoRound, i int, buf []byte, 
 		}
 		s.stamp(r, i, time.Time{})
 		if !isBusy(err) {
+			r.oversize = errors.Is(err, unix.EMSGSIZE)
 			return sendFailure(err, r.to, s.key)
 		}
 		select {
@@ -299,29 +306,15 @@ func (s *icmpSocket) configure() error {
 		// Without privileges the system's limit holds; a smaller buffer will do.
 		unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) //nolint:errcheck // see above
 	}
-	options := []struct{ level, name, value int }{{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1}}
-	add := func(level, name, value int) {
-		options = append(options, struct{ level, name, value int }{level, name, value})
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		return os.NewSyscallError("setsockopt", err)
 	}
+	level := unix.IPPROTO_IP
 	if s.key.v6 {
-		add(unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1)
-	} else {
-		add(unix.IPPROTO_IP, unix.IP_RECVTTL, 1)
+		level = unix.IPPROTO_IPV6
 	}
-	switch {
-	case !s.raw && s.key.v6:
-		add(unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
-	case !s.raw:
-		add(unix.IPPROTO_IP, unix.IP_RECVERR, 1)
-	}
-	switch {
-	case s.key.ttl > 0 && s.key.v6:
-		add(unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, s.key.ttl)
-	case s.key.ttl > 0:
-		add(unix.IPPROTO_IP, unix.IP_TTL, s.key.ttl)
-	}
-	for _, o := range options {
-		if err := os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, o.level, o.name, o.value)); err != nil {
+	for _, o := range s.ipOptions() {
+		if err := os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, level, o[0], o[1])); err != nil {
 			return err
 		}
 	}
@@ -331,6 +324,36 @@ func (s *icmpSocket) configure() error {
 		}
 	}
 	return s.bind()
+}
+
+// ipOptions returns the socket's options of IP with their values.
+func (s *icmpSocket) ipOptions() [][2]int {
+	names := struct{ hops, tos, errors, setHops, setTOS, discover int }{
+		unix.IP_RECVTTL, unix.IP_RECVTOS, unix.IP_RECVERR, unix.IP_TTL, unix.IP_TOS, unix.IP_MTU_DISCOVER,
+	}
+	if s.key.v6 {
+		names.hops, names.tos, names.errors = unix.IPV6_RECVHOPLIMIT, unix.IPV6_RECVTCLASS, unix.IPV6_RECVERR
+		names.setHops, names.setTOS, names.discover = unix.IPV6_UNICAST_HOPS, unix.IPV6_TCLASS, unix.IPV6_MTU_DISCOVER
+	}
+	options := [][2]int{{names.hops, 1}, {names.tos, 1}}
+	if !s.raw {
+		options = append(options, [2]int{names.errors, 1})
+	}
+	if s.key.ttl > 0 {
+		options = append(options, [2]int{names.setHops, s.key.ttl})
+	}
+	if s.key.tos > 0 {
+		options = append(options, [2]int{names.setTOS, s.key.tos})
+	}
+	if s.key.df {
+		// Not IP_PMTUDISC_DO, with which the kernel answers by itself from what
+		// it has learnt of the path's MTU.
+		options = append(options, [2]int{names.discover, unix.IP_PMTUDISC_PROBE}) // the same number for IPv6
+		if s.key.v6 {
+			options = append(options, [2]int{unix.IPV6_DONTFRAG, 1})
+		}
+	}
+	return options
 }
 
 // filter lets replies and errors pass and nothing else. It is the type filter

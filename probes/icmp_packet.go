@@ -184,10 +184,18 @@ func trimIP4(b []byte) int {
 
 // reason returns the code that the report stands for.
 func (r *icmpReport) reason() check.Code {
-	if !r.ipv6 && r.typ == typeTimeExceeded4 || r.ipv6 && r.typ == typeTimeExceeded6 {
+	switch {
+	case r.tooBig():
+		return check.ICMPFragmentation
+	case !r.ipv6 && r.typ == typeTimeExceeded4, r.ipv6 && r.typ == typeTimeExceeded6:
 		return check.ICMPTTLExceeded
 	}
 	return check.ICMPUnreachable
+}
+
+// tooBig reports whether a router would have had to fragment the packet.
+func (r *icmpReport) tooBig() bool {
+	return r.ipv6 && r.typ == typeTooBig6 || !r.ipv6 && r.typ == typeUnreachable4 && r.code == 4
 }
 
 // unreachable4 names the codes of ICMP destination unreachable (RFC 792,
@@ -207,7 +215,7 @@ func (r *icmpReport) String() string {
 	switch {
 	case r.ipv6 && r.typ == typeUnreachable6:
 		return nameOf(unreachable6, r.code, "unreachable")
-	case r.ipv6 && r.typ == typeTooBig6, !r.ipv6 && r.typ == typeUnreachable4 && r.code == 4:
+	case r.tooBig():
 		if r.mtu == 0 {
 			return "fragmentation needed"
 		}

@@ -37,6 +37,10 @@ func sendEchoes(ctx context.Context, plan *echoPlan) (echoes, *check.Reason) {
 	return got, probingFailure(err, plan)
 }
 
+// marksPackets tells that the options of IP cannot be set: what pro-bing does with
+// them differs from system to system.
+const marksPackets = false
+
 // shedSockets has nothing to do: each round opens sockets of its own.
 func shedSockets() {}
 
@@ -85,10 +89,7 @@ func countReply(got *echoes, plan *echoPlan, r *probing.Packet) {
 	if r.Seq < 0 || r.Seq >= len(got.rtts) {
 		return
 	}
-	got.rtts[r.Seq] = r.Rtt
-	if got.received++; got.received == 1 {
-		got.ttl = r.TTL
-	}
+	got.answered(r.Seq, r.Rtt, r.TTL, unknownTOS)
 }
 
 // probingFailure explains why no round could be made, which says nothing of

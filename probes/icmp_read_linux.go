@@ -77,6 +77,7 @@ type icmpMessage struct {
 // icmpControl is what the control messages say.
 type icmpControl struct {
 	ttl    int
+	tos    int   // type of service or traffic class
 	at     int64 // when the kernel received it, in nanoseconds of the wall clock; 0 when unknown
 	report *icmpReport
 }
@@ -114,7 +115,7 @@ func sockaddrIP(sa []byte) netip.Addr {
 
 // parseControl reads the control messages; what it does not know it leaves.
 func parseControl(b []byte) icmpControl {
-	var c icmpControl
+	c := icmpControl{tos: unknownTOS}
 	for len(b) >= unix.CmsgLen(0) {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(b)
 		if err != nil {
@@ -129,6 +130,10 @@ func parseControl(b []byte) icmpControl {
 			if len(data) >= 4 {
 				c.ttl = int(binary.NativeEndian.Uint32(data))
 			}
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_TOS && len(data) > 0: // one byte
+			c.tos = int(data[0])
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_TCLASS && len(data) >= 4:
+			c.tos = int(binary.NativeEndian.Uint32(data))
 		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_RECVERR,
 			h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_RECVERR:
 			c.report = extendedError(data)
@@ -234,7 +239,7 @@ func (s *icmpSocket) took(m *icmpMessage, now time.Time) {
 	reply, report := parseMessage(data, s.key.v6)
 	switch {
 	case reply != nil:
-		s.reply(reply, m.from, m.ctrl.ttl, arrival(now, m.ctrl.at))
+		s.reply(reply, m.from, m.ctrl.ttl, m.ctrl.tos, arrival(now, m.ctrl.at))
 	case report != nil:
 		report.from = m.from
 		s.reported(report)

@@ -17,8 +17,10 @@ type echoPlan struct {
 	from     netip.Addr // source address; the zero value leaves it to the kernel
 	count    int
 	interval time.Duration
-	size     int // bytes of payload
-	ttl      int // 0: the system's default
+	size     int  // bytes of payload
+	ttl      int  // 0: the system's default
+	tos      int  // type of service (IPv4) or traffic class (IPv6)
+	whole    bool // no packet may be fragmented
 }
 
 // echoes is what became of a round.
@@ -28,10 +30,30 @@ type echoes struct {
 	rtts       []time.Duration // by packet; noReply where none came
 	received   int
 	ttl        int // of the first reply; 0 when unknown
+	tos        int // of the first reply, or unknownTOS
 	duplicates int
+	reordered  int        // replies that a reply to a later request overtook
+	newest     int        // index of the latest request that was answered
 	mismatched int        // replies with our nonce from another address
 	stranger   netip.Addr // one of those addresses
 	report     *icmpReport
+	oversize   bool // this machine cannot send packets of the size
+}
+
+// unknownTOS stands for the type of service when the system does not tell it.
+const unknownTOS = -1
+
+// answered notes the first reply to packet i. One with a smaller number than a
+// reply before is out of order (RFC 4737 section 3.3).
+func (e *echoes) answered(i int, rtt time.Duration, ttl, tos int) {
+	e.rtts[i] = rtt
+	if e.received++; e.received == 1 {
+		e.ttl, e.tos = ttl, tos
+	}
+	if i < e.newest {
+		e.reordered++
+	}
+	e.newest = max(e.newest, i)
 }
 
 // noReply stands for the round-trip time of a packet without a reply.
@@ -223,7 +245,7 @@ func (t *echoTable) find(p *echoReply, whole bool) (echoKey, bool) {
 
 // reply counts an echo reply that came from an address at a time. The time is
 // of the monotonic clock (F11).
-func (t *echoTable) reply(p *echoReply, from netip.Addr, ttl int, at time.Time) {
+func (t *echoTable) reply(p *echoReply, from netip.Addr, ttl, tos int, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key, ok := t.find(p, true)
@@ -238,10 +260,7 @@ func (t *echoTable) reply(p *echoReply, from netip.Addr, ttl int, at time.Time) 
 	case r.state[i] == packetAnswered:
 		r.duplicates++
 	default:
-		r.rtts[i] = max(at.Sub(r.sent[i]), 0)
-		if r.received++; r.received == 1 {
-			r.ttl = ttl
-		}
+		r.answered(i, max(at.Sub(r.sent[i]), 0), ttl, tos)
 		r.settle(i, packetAnswered)
 	}
 }

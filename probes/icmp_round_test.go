@@ -44,7 +44,7 @@ func (f *pingFlight) packet(i int) *echoReply {
 }
 
 func (f *pingFlight) answer(p *echoReply, from netip.Addr, after time.Duration) {
-	f.reply(p, from, 64, f.start.Add(after))
+	f.reply(p, from, 64, 0, f.start.Add(after))
 }
 
 func (f *pingFlight) over() bool {

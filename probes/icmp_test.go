@@ -150,8 +150,10 @@ func TestICMPFactsAreDeclared(t *testing.T) {
 	plan := &echoPlan{to: netip.IPv6Loopback(), count: 2}
 	recordEchoes(&obs, plan, &echoes{
 		socket: "raw", sent: 2, received: 2, ttl: 64, rtts: []time.Duration{1, 2},
-		report: &icmpReport{from: netip.IPv6Loopback(), ipv6: true, typ: typeTimeExceeded6},
+		report: &icmpReport{from: netip.IPv6Loopback(), ipv6: true, typ: typeTooBig6, mtu: 1400},
 	})
+	obs.Set(pathMTUFact, 1400)
+	obs.Set(blackHoleFact, false)
 	for _, f := range declared {
 		if v, ok := obs.Facts.Lookup(f.Name); !ok || !f.Type.Accepts(v) {
 			t.Errorf("%s is declared as %s and recorded as %v", f.Name, f.Type, v)
@@ -240,6 +242,7 @@ func TestICMPSetTarget(t *testing.T) {
 		"icmp://":        "there is no host",
 		"":               "there is no host",
 		"icmp://a/b":     `without "/b"`,
+		"192.0.2.0/28":   "each: {host: {cidr: 192.0.2.0/28}}",
 		"icmp://u:p@a":   `without "@a"`,
 		"icmp://a?x=1":   `without "?x=1"`,
 		"icmp://a#count": `without "#count"`,
@@ -271,6 +274,7 @@ func TestICMPBuildErrors(t *testing.T) {
 		"large size":   {func(o *icmpOptions) { o.Size = 65508 }, "size", "between 24B and 65507B"},
 		"ttl":          {func(o *icmpOptions) { o.TTL = 256 }, "ttl", "between 1 and 255"},
 		"negative ttl": {func(o *icmpOptions) { o.TTL = -1 }, "ttl", "between 1 and 255"},
+		"tos":          {func(o *icmpOptions) { o.TOS = 256 }, "tos", "between 0 and 255"},
 		"source":       {func(o *icmpOptions) { o.Source = []string{"eth0"} }, "source", "not an IP address"},
 		"family":       {func(o *icmpOptions) { o.Host, o.Source = "::1", []string{"127.0.0.1"} }, "host", "not an IPv4 address"},
 	} {
@@ -286,16 +290,18 @@ func TestICMPBuildErrors(t *testing.T) {
 	}
 }
 
-func TestICMPJitterNeedsTwoPackets(t *testing.T) {
-	o := icmpKind(t).New().(*icmpOptions)
-	o.Host, o.Count = "127.0.0.1", 1
-	_, err := o.Build(check.Setup{Needs: func(fact string) bool { return fact == "jitter" }})
-	if err == nil || !strings.Contains(err.Error(), "jitter needs at least 2") {
-		t.Error(err)
+func TestICMPNeedsTwoPackets(t *testing.T) {
+	for _, fact := range []string{"jitter", "mos", "out_of_order"} {
+		o := icmpKind(t).New().(*icmpOptions)
+		o.Host, o.Count = "127.0.0.1", 1
+		_, err := o.Build(needs(fact))
+		if err == nil || !strings.Contains(err.Error(), fact+" needs at least 2") {
+			t.Error(err)
+		}
 	}
 	var obs check.Observation
 	recordEchoes(&obs, &echoPlan{}, &echoes{sent: 2, received: 1, rtts: []time.Duration{5, noReply}})
-	if obs.Because["jitter"].Code != check.ICMPLoss {
+	if obs.Because["jitter"].Code != check.ICMPLoss || obs.Because["mos"].Code != check.ICMPLoss {
 		t.Errorf("because %v", obs.Because)
 	}
 }

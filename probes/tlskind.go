@@ -24,8 +24,8 @@ func init() {
 
 func tlsKindFacts() []check.Fact {
 	return append(append(connectFacts(), tlsFacts()...),
-		check.Fact{Name: versionsFact, Type: check.Strings, Doc: "TLS versions that the server accepts, from 1.0 on; an expectation that names it makes sonde try each one over a connection of its own"},
-		check.Fact{Name: ciphersFact, Type: check.Strings, Doc: "cipher suites that the server accepts up to TLS 1.2, in its order; an expectation that names it makes sonde try them one after another, each over a connection of its own"},
+		check.Fact{Name: versionsFact, Type: check.Strings, Doc: "TLS versions that the server accepts, from 1.0 on; with scan, or an expectation that names it, sonde tries each one over a connection of its own"},
+		check.Fact{Name: ciphersFact, Type: check.Strings, Doc: "cipher suites that the server accepts up to TLS 1.2, in its order; with scan, or an expectation that names it, sonde tries them one after another, each over a connection of its own"},
 	)
 }
 
@@ -35,6 +35,7 @@ type tlsOptions struct {
 	Port     int      `yaml:"port" doc:"port to connect to; default is 443, or that of the protocol that starttls names"`
 	StartTLS string   `yaml:"starttls" enum:"ftp,imap,ldap,mysql,pop3,postgres,smtp,xmpp" doc:"protocol to begin with in plain text"`
 	ALPN     []string `yaml:"alpn" doc:"protocols to offer by ALPN, such as h2"`
+	Scan     bool     `yaml:"scan" doc:"find out which versions and cipher suites the server accepts, the facts tls.versions and tls.ciphers"`
 	Close    string   `yaml:"close" enum:"normal,reset" doc:"how to end the connection; reset leaves no port in TIME_WAIT, see docs/connections.md"`
 	Route    `yaml:",inline"`
 	TLS      TLS `yaml:"tls" doc:"options of TLS"`
@@ -86,7 +87,7 @@ type tlsProbe struct {
 func (o *tlsOptions) Build(setup check.Setup) (check.Plan, error) {
 	p := &tlsProbe{
 		host: o.Host, alpn: o.ALPN, secure: &o.TLS,
-		versions: setup.Needs(versionsFact), ciphers: setup.Needs(ciphersFact),
+		versions: o.Scan || setup.Needs(versionsFact), ciphers: o.Scan || setup.Needs(ciphersFact),
 	}
 	port, errs := o.validate(p)
 	var err error
@@ -141,10 +142,13 @@ func (p *tlsProbe) Observe(ctx context.Context) check.Observation {
 	j.from = p.route.from()
 	from := j.from
 	j.obs.Reproduce = func() string { return p.reproduce(from) }
-	if reason := p.visit(ctx, j, p.tls); reason != nil {
+	reason := p.visit(ctx, j, p.tls)
+	if reason == nil || refusesTLS(reason) || reason.Code == check.TLSClientCert {
+		p.tryOut(ctx, j) // a server that refuses this handshake may take another
+	}
+	if reason != nil {
 		return j.stop(reason)
 	}
-	p.tryOut(ctx, j)
 	return j.end()
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,60 @@ func TestOracleTLSCiphers(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"1.2"}, o.Facts.Get(versionsFact)); diff != "" {
 		t.Errorf("%v %s", o.Because, diff)
+	}
+}
+
+// agrees reports whether openssl's client agrees with a server on what the flags
+// leave it.
+func agrees(t *testing.T, host, port, flags string) bool {
+	t.Helper()
+	args := append([]string{"s_client", "-connect", net.JoinHostPort(host, port)}, strings.Fields(flags)...)
+	cmd := exec.CommandContext(t.Context(), "openssl", args...) // with an empty standard input
+	return cmd.Run() == nil
+}
+
+// scan has sonde find out what a server accepts, and compares with openssl.
+func scan(t *testing.T, host, port string) (versions, ciphers []string) {
+	t.Helper()
+	options := atTLS(t, host, port)
+	options.Scan = true
+	o := look(t, options, patience)
+	versions, ok := o.Facts.Get(versionsFact).([]string)
+	ciphers, both := o.Facts.Get(ciphersFact).([]string)
+	if !ok || !both {
+		t.Fatalf("%v %v", o.Failure, o.Because)
+	}
+	flags := map[string]string{"1.0": "-tls1", "1.1": "-tls1_1", "1.2": "-tls1_2", "1.3": "-tls1_3"}
+	for version, flag := range flags {
+		if agrees(t, host, port, flag+" -cipher ALL:@SECLEVEL=0") != slices.Contains(versions, version) {
+			t.Errorf("sonde finds the versions %v, openssl differs about %s", versions, version)
+		}
+	}
+	old := "-no_tls1_3"
+	names := shell(t, "openssl ciphers -stdname ALL:COMPLEMENTOFALL:@SECLEVEL=0")
+	for _, id := range allCiphers() {
+		suite := tls.CipherSuiteName(id)
+		found := regexp.MustCompile(`(?m)^` + suite + ` +- (\S+)`).FindStringSubmatch(names)
+		accepted := found != nil && agrees(t, host, port, old+" -cipher "+found[1]+":@SECLEVEL=0")
+		if accepted != slices.Contains(ciphers, suite) {
+			t.Errorf("sonde finds the cipher suites %v, openssl differs about %s", ciphers, suite)
+		}
+	}
+	return versions, ciphers
+}
+
+// TestOracleTLSScan scans openssl with every version alone, and nginx.
+func TestOracleTLSScan(t *testing.T) {
+	for version, flag := range map[string]string{"1.0": "-tls1", "1.1": "-tls1_1", "1.2": "-tls1_2", "1.3": "-tls1_3"} {
+		host, port := opensslServer(t, testnet.CertOptions{Names: []string{"api.test"}}, flag, "-cipher", "ALL:@SECLEVEL=0")
+		versions, ciphers := scan(t, host, port)
+		if diff := cmp.Diff([]string{version}, versions); diff != "" || (version == "1.3") != (len(ciphers) == 0) {
+			t.Errorf("openssl s_server %s: %s%v", flag, diff, ciphers)
+		}
+	}
+	host, port := split(t, strings.TrimPrefix(startNginx(t).https, "https://"))
+	if versions, ciphers := scan(t, host, port); !slices.Contains(versions, "1.2") || len(ciphers) == 0 {
+		t.Errorf("nginx: %v, %v", versions, ciphers)
 	}
 }
 

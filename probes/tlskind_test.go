@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -93,6 +94,49 @@ func TestTLSKindWhatIsAccepted(t *testing.T) {
 	}
 	if o = look(t, options, patience); o.Facts.Get(versionsFact) != nil {
 		t.Error("tried without being asked")
+	}
+}
+
+// TestTLSScanTellsSilenceFromRefusal has a server refuse TLS 1.1 and something
+// on the way swallow TLS 1.0.
+func TestTLSScanTellsSilenceFromRefusal(t *testing.T) {
+	t.Parallel()
+	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}})
+	cfg.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
+	over := make(chan struct{})
+	defer close(over) // before the cleanup, which waits for the server
+	swallow := cfg.Clone()
+	swallow.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if slices.Max(hello.SupportedVersions) == tls.VersionTLS10 {
+			<-over
+		}
+		return cfg, nil
+	}
+	old := cfg.Clone()
+	old.MinVersion, old.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
+	for name, tt := range map[string]struct {
+		cfg     *tls.Config
+		want    any
+		why     check.Reason
+		failure check.Code
+	}{
+		"refused": {cfg, []string{"1.2", "1.3"}, check.Reason{}, ""},
+		"old":     {old, []string{"1.1"}, check.Reason{}, check.TLSVersion},
+		"silent":  {swallow, nil, check.Reason{Code: check.TLSHandshakeTimeout, Message: "trying TLS 1.0: no answer"}, ""},
+	} {
+		host, port := listenTLS(t, tt.cfg, testnet.Silence)
+		options := atTLS(t, host, port)
+		options.Scan = true
+		o := look(t, options, time.Second)
+		if diff := cmp.Diff(tt.want, o.Facts.Get(versionsFact)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if why := o.Because[versionsFact]; why.Code != tt.why.Code || !strings.HasPrefix(why.Message, tt.why.Message) {
+			t.Errorf("%s: %v", name, why)
+		}
+		if diff := cmp.Diff([]string{"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}, o.Facts.Get(ciphersFact)); diff != "" || o.Failure.Code != tt.failure {
+			t.Errorf("%s: %s%v", name, diff, o.Failure)
+		}
 	}
 }
 

@@ -28,21 +28,40 @@ func (p *tlsProbe) tryOut(ctx context.Context, j *journey) {
 	}
 }
 
+// tryVersions tries one after another. No answer is not a refusal: what drops
+// old versions on the way hides what the server would do. So a version that is
+// not answered leaves the fact absent, and takes no more than its share of the
+// time.
 func (p *tlsProbe) tryVersions(ctx context.Context, j *journey) {
 	accepted := make([]string, 0, len(tlsVersions))
-	for _, v := range tlsVersions {
+	known := true
+	for i, v := range tlsVersions {
 		plan := *p.tls
 		plan.min, plan.max, plan.ciphers = v.id, v.id, allCiphers()
-		suite, reason := p.try(ctx, j, &plan)
-		if reason != nil {
+		turn, end := portion(ctx, len(tlsVersions)-i+1) // one for the cipher suites
+		suite, reason := p.try(turn, j, &plan)
+		end()
+		switch {
+		case reason != nil && known:
 			j.obs.Explain(versionsFact, reason.Code, "trying TLS "+v.name+": "+reason.Message)
-			return
-		}
-		if suite != "" {
+			known = false
+		case suite != "":
 			accepted = append(accepted, v.name)
 		}
 	}
-	j.obs.Set(versionsFact, accepted)
+	if known {
+		j.obs.Set(versionsFact, accepted)
+	}
+}
+
+// portion returns a context that ends after one of the equal parts of what is left
+// of the time.
+func portion(ctx context.Context, parts int) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(parts))
 }
 
 // tryCiphers offers all cipher suites, then all but those that the server has
@@ -78,12 +97,17 @@ func (p *tlsProbe) try(ctx context.Context, j *journey, plan *tlsPlan) (string, 
 	switch {
 	case suite != "" || reason == nil:
 		return suite, nil
-	case reason.Code == check.TLSVersion, reason.Code == check.TLSAlert:
+	case refusesTLS(reason):
 		return "", nil
 	case reason.Code == check.ConnectReset: // how some servers refuse
 		return "", nil
 	}
 	return "", reason
+}
+
+// refusesTLS reports whether a server did not want what it was offered.
+func refusesTLS(reason *check.Reason) bool {
+	return reason.Code == check.TLSVersion || reason.Code == check.TLSAlert
 }
 
 // allCiphers are those of TLS 1.2 and older that crypto/tls can speak.
