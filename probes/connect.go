@@ -24,6 +24,9 @@ const (
 // The connection carries ctx's deadline and is interrupted when ctx is
 // cancelled.
 func (j *journey) connect(ctx context.Context, route *router, host, port string) (net.Conn, *check.Reason) {
+	if route.via != nil {
+		return j.connectVia(ctx, route, route.via, host, port)
+	}
 	addrs, reason := j.addresses(ctx, route, host)
 	if reason != nil {
 		return nil, reason
@@ -52,9 +55,10 @@ func (j *journey) connect(ctx context.Context, route *router, host, port string)
 // connectFacts declares what connect observes.
 func connectFacts() []check.Fact {
 	return []check.Fact{
-		{Name: "ip", Type: check.String, Doc: "address that the probe connected to"},
+		{Name: "ip", Type: check.String, Doc: "address that the probe connected to; the proxy's where there is one"},
 		{Name: "family", Type: check.Int, Doc: "its address family, 4 or 6"},
 		{Name: "resolved_name", Type: check.String, Doc: "name that was resolved, when it is not the host as written"},
+		{Name: "proxy", Type: check.String, Doc: "proxy that was used, without user and password; for http '' when none was, else absent then"},
 	}
 }
 

@@ -44,6 +44,7 @@ type grpcOptions struct {
 	Close     string            `yaml:"close" enum:"normal,reset" doc:"how to end the connection; reset leaves no port in TIME_WAIT, see docs/connections.md"`
 	TLS       *TLS              `yaml:"tls" doc:"speak TLS; {} does so with the defaults"`
 	Route     `yaml:",inline"`
+	Proxied   `yaml:",inline"`
 }
 
 // SetTarget reads grpc://host:port and grpcs://host:port, with the service as
@@ -95,14 +96,14 @@ func (o *grpcOptions) Build(s check.Setup) (check.Plan, error) {
 		setup: s,
 		options: &httpOptions{
 			URL:   scheme + "://" + net.JoinHostPort(o.Host, strconv.Itoa(o.Port)) + "/grpc.health.v1.Health/Check",
-			Close: o.Close, TLS: tls, Route: o.Route,
+			Close: o.Close, TLS: tls, Route: o.Route, Proxied: o.Proxied,
 		},
-		probe: &httpProbe{httpPlan: &httpPlan{method: "POST", version: "2", agent: "sonde/" + s.Version, insecure: tls.Insecure}},
+		probe: &httpProbe{httpPlan: &httpPlan{method: "POST", version: "2", agent: "sonde/" + s.Version, insecure: tls.Insecure, tunnels: true}},
 	}
 	if b.url() != nil {
 		return check.Plan{}, check.OptionErrorf("host", "%s is neither a name nor an IP address", excerpt([]byte(o.Host)))
 	}
-	errs = append(errs, b.paths(), o.metadata(b))
+	errs = append(errs, b.paths(), o.metadata(b), b.proxy())
 	if err := errors.Join(errs...); err != nil {
 		return check.Plan{}, err
 	}
@@ -175,7 +176,11 @@ func (p *grpcProbe) reproduce(timeout time.Duration) string {
 	if o.Address != "" {
 		host = o.Address
 	}
-	c := shellLine{"grpc_health_probe"}
+	var c shellLine
+	if o.Proxy != "" && o.Proxy != "env" {
+		c.add("env", "HTTPS_PROXY="+o.Proxy)
+	}
+	c.add("grpc_health_probe")
 	c.add("-addr=" + net.JoinHostPort(host, strconv.Itoa(o.Port)))
 	if o.Service != "" {
 		c.add("-service=" + o.Service)

@@ -34,7 +34,8 @@ type httpPlan struct {
 	version    string
 	maxBody    int64
 	needs      httpNeeds
-	proxy      func(*url.URL) *url.URL // nil: never
+	proxy      chooser // nil: never
+	tunnels    bool    // through an HTTP proxy too, whatever the URL
 	insecure   bool
 	options    httpOptions // for the reproduce line
 	home, away httpPath    // for the URL's own host, and for others
@@ -70,10 +71,8 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 			b.errs = append(b.errs, err)
 		}
 	}
-	for _, text := range []string{o.URL, o.Proxy} {
-		if password := writtenPassword(text); password != "" {
-			b.secrets = append(b.secrets, password)
-		}
+	if password := writtenPassword(o.URL); password != "" {
+		b.secrets = append(b.secrets, password)
 	}
 	if err := errors.Join(b.errs...); err != nil {
 		return check.Plan{}, err
@@ -115,7 +114,7 @@ func (o *httpOptions) sameButURL(to *httpOptions) bool {
 	return o.Method == to.Method && maps.Equal(o.Headers, to.Headers) && o.HeadersFile == to.HeadersFile &&
 		o.Body == to.Body && o.BodyFile == to.BodyFile && o.Auth == to.Auth && o.Redirects == to.Redirects &&
 		o.Version == to.Version && o.Compression == to.Compression && o.MaxBody == to.MaxBody &&
-		o.Connection == to.Connection && o.Proxy == to.Proxy && o.TLS == to.TLS &&
+		o.Connection == to.Connection && o.Proxied == to.Proxied && o.TLS == to.TLS &&
 		o.Close == to.Close && o.Route.same(&to.Route)
 }
 

@@ -94,19 +94,15 @@ func (p *httpProbe) curlConnection(c *shellLine, from netip.Addr) {
 		}
 		c.add("--resolve", host+":"+port+":"+address)
 	}
-	switch {
-	case o.Proxy == "":
-		c.add("--noproxy", "*")
-	case o.Proxy != "env":
-		c.add("-x", o.Proxy)
+	if o.curlProxy(c); p.tunnels && o.Proxy != "" {
+		c.add("-p")
 	}
 	if p.start.Scheme == "https" {
-		p.curlTLS(c)
+		curlTLS(c, &o.TLS)
 	}
 }
 
-func (p *httpProbe) curlTLS(c *shellLine) {
-	t := &p.options.TLS
+func curlTLS(c *shellLine, t *TLS) {
 	for _, option := range []struct{ flag, value string }{
 		{"--cacert", t.CA}, {"--cert", t.Cert}, {"--key", t.Key}, {"--tls-max", t.MaxVersion},
 	} {

@@ -22,6 +22,8 @@ type Route struct {
 // router is a validated [Route].
 type router struct {
 	family   uint8          // 4, 6, or 0 for any
+	wanted   uint8          // as the option says, which a source may narrow
+	via      *proxy         // nil: straight to the target, or as http decides for each URL
 	address  netip.Addr     // invalid: resolve the host
 	sources  []netip.Addr   // none: the system chooses
 	turn     *atomic.Uint32 // of several sources
@@ -44,6 +46,7 @@ func (r *Route) build() (*router, error) {
 	default:
 		errs = append(errs, check.OptionErrorf("family", "%q is not any, 4 or 6", r.Family))
 	}
+	out.wanted = out.family
 	out.address = parseOption(&errs, "address", r.Address, out.family)
 	out.takeSources(&errs, r.Source)
 	if r.Resolver != "" {
