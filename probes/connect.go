@@ -54,12 +54,12 @@ func (j *journey) connect(ctx context.Context, route *router, host, port string)
 
 // connectFacts declares what connect observes.
 func connectFacts() []check.Fact {
-	return []check.Fact{
+	return append([]check.Fact{
 		{Name: "ip", Type: check.String, Doc: "address that the probe connected to; the proxy's where there is one"},
 		{Name: "family", Type: check.Int, Doc: "its address family, 4 or 6"},
 		{Name: "resolved_name", Type: check.String, Doc: "name that was resolved, when it is not the host as written"},
 		{Name: "proxy", Type: check.String, Doc: "proxy that was used, without user and password; for http '' when none was, else absent then"},
-	}
+	}, spreadFacts()...)
 }
 
 // addresses returns where to connect to, in the order of attempts.
@@ -206,6 +206,9 @@ func race(ctx context.Context, addrs []netip.Addr, try func(context.Context, net
 // address of a family that the route excludes. The error names the option.
 func (r *router) reaches(option, host string) error {
 	addr, err := netip.ParseAddr(host)
+	if err == nil && r.spread == bothFamilies {
+		return check.OptionErrorf("family", "both needs a name, and %s is an address of one family", host)
+	}
 	if err != nil || r.family == 0 || r.address.IsValid() || familyOf(addr) == r.family {
 		return nil
 	}

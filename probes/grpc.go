@@ -115,7 +115,7 @@ func (o *grpcOptions) Build(s check.Setup) (check.Plan, error) {
 		p.authority = hostHeader(b.probe.start)
 	}
 	return check.Plan{
-		Probe: p, Target: o.target(), Secrets: b.secrets,
+		Probe: spreadOver(p, b.probe.home.route, b.probe.start.Hostname()), Target: o.target(), Secrets: b.secrets,
 		Defaults: append([]check.Default{{Expect: "status == 'serving'"}}, b.probe.home.tls.defaults()...),
 	}, nil
 }
@@ -173,8 +173,8 @@ func (o *grpcOptions) target() string {
 // reproduce returns the command of grpc-health-probe that asks the same.
 func (p *grpcProbe) reproduce(timeout time.Duration) string {
 	o, host := p.options, p.options.Host
-	if o.Address != "" {
-		host = o.Address
+	if pin := o.pin(); pin != "" {
+		host = pin
 	}
 	var c shellLine
 	if o.Proxy != "" && o.Proxy != "env" {

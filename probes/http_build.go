@@ -79,6 +79,13 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 	}
 	defaults := append([]check.Default{{Expect: "status == 2xx"}}, b.probe.home.tls.defaults()...)
 	plan := check.Plan{Probe: b.probe, Target: b.probe.target, Defaults: defaults, Secrets: b.secrets}
+	if route := b.probe.home.route; route.spread != oneAddress {
+		if err := b.probe.spreads(o); err != nil {
+			return check.Plan{}, err
+		}
+		plan.Probe = spreadOver(b.probe, route, b.probe.start.Hostname())
+		return plan, nil
+	}
 	if s.Last != nil && !b.private {
 		*s.Last = &plan
 	}
@@ -410,7 +417,7 @@ func (b *httpBuilder) paths() error {
 		}
 	}
 	var err error
-	b.probe.home.route, err = route.build()
+	b.probe.home.route, err = route.buildAll()
 	note(err)
 	note(b.probe.home.route.closeBy(b.options.Close))
 	b.probe.home.tls, err = tls.build()
@@ -420,9 +427,9 @@ func (b *httpBuilder) paths() error {
 		return errors.Join(errs...)
 	}
 	b.probe.away = b.probe.home
-	if route.Address != "" {
+	if route.pin() != "" {
 		route.Address = ""
-		b.probe.away.route, err = route.build()
+		b.probe.away.route, err = route.buildAll()
 		note(err)
 		note(b.probe.away.route.closeBy(b.options.Close))
 	}

@@ -23,8 +23,8 @@ func (b *httpBuilder) proxy() error {
 	switch {
 	case via == nil:
 		return nil
-	case o.Address != "":
-		return pinAndProxy()
+	case b.probe.home.route != nil && b.probe.home.route.noProxy() != nil:
+		return b.probe.home.route.noProxy()
 	case o.Version == "2" && b.probe.start.Scheme == "http" && !via.socks():
 		return check.OptionErrorf("version", "HTTP/2 over http:// goes with no HTTP proxy")
 	}

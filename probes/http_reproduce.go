@@ -86,9 +86,8 @@ func (p *httpProbe) curlConnection(c *shellLine, from netip.Addr) {
 	if from.IsValid() {
 		c.add("--interface", from.String())
 	}
-	if o.Address != "" {
+	if address := o.pin(); address != "" {
 		host, port := hostPort(p.start)
-		address := o.Address
 		if strings.Contains(address, ":") {
 			address = "[" + address + "]"
 		}
@@ -130,8 +129,8 @@ func (p *httpProbe) curlServerName(c *shellLine, u *url.URL) *url.URL {
 		host = "[" + host + "]"
 	}
 	via := host
-	if p.options.Address != "" {
-		via = p.options.Address
+	if pin := p.options.pin(); pin != "" {
+		via = pin
 		if strings.Contains(via, ":") {
 			via = "[" + via + "]"
 		}

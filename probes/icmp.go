@@ -35,7 +35,7 @@ func init() {
 }
 
 func icmpFacts() []check.Fact {
-	return []check.Fact{
+	return append([]check.Fact{
 		{Name: "sent", Type: check.Int, Doc: "echo requests sent, fewer than count when the timeout left no time for all"},
 		{Name: "received", Type: check.Int, Doc: "echo requests that were answered"},
 		{Name: "loss", Type: check.Float, Unit: "ratio", Code: check.ICMPLoss, Doc: "share of the echo requests without an answer, 0 to 1"},
@@ -55,7 +55,7 @@ func icmpFacts() []check.Fact {
 		{Name: "socket", Type: check.String, Doc: "kind of ICMP socket, datagram (unprivileged) or raw"},
 		{Name: "report", Type: check.String, Doc: "first ICMP error that came instead of a reply, such as 'host unreachable'; '' when none did"},
 		{Name: "reporter", Type: check.String, Doc: "address that sent the ICMP error"},
-	}
+	}, spreadFacts()...)
 }
 
 // icmpOptions are the options of an icmp check.
@@ -95,11 +95,9 @@ func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
 		errs = append(errs, check.OptionErrorf("host", "%w", err))
 	}
 	route := &o.Route
-	router, err := route.build()
+	router, err := route.buildAll()
 	errs = append(errs, err)
-	if target, e := netip.ParseAddr(host); err == nil && e == nil && router.family != 0 && familyOf(target) != router.family {
-		errs = append(errs, check.OptionErrorf("host", "%s is not an IPv%d address, as the other options demand", host, router.family))
-	}
+	errs = append(errs, router.reaches("host", host))
 	if err := errors.Join(errs...); err != nil {
 		return check.Plan{}, err
 	}
@@ -107,7 +105,7 @@ func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
 		count: o.Count, interval: o.Interval, size: int(o.Size), ttl: o.TTL,
 	}}
 	return check.Plan{
-		Probe: probe, Target: "icmp://" + urlHost(host), Defaults: []check.Default{{Expect: "received > 0"}},
+		Probe: spreadOver(probe, router, host), Target: "icmp://" + urlHost(host), Defaults: []check.Default{{Expect: "received > 0"}},
 	}, nil
 }
 

@@ -109,14 +109,21 @@ func (o *Proxied) fixed(s check.Setup, route *router, host string, port int, sec
 		return err
 	}
 	route.via = choose(&url.URL{Scheme: "tcp", Host: net.JoinHostPort(host, strconv.Itoa(port))})
-	if route.via != nil && route.address.IsValid() {
-		return pinAndProxy()
+	if route.via != nil {
+		return route.noProxy()
 	}
 	return nil
 }
 
-func pinAndProxy() error {
-	return check.OptionErrorf("address", "goes with no proxy, for the proxy connects to the target")
+// noProxy reports options that choose addresses, which is up to the proxy.
+func (r *router) noProxy() error {
+	switch {
+	case r.address.IsValid(), r.spread == everyAddress:
+		return check.OptionErrorf("address", "goes with no proxy, for the proxy connects to the target")
+	case r.spread == bothFamilies:
+		return check.OptionErrorf("family", "both goes with no proxy, for the proxy connects to the target")
+	}
+	return nil
 }
 
 // proxyBuilder reads proxies.

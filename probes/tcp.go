@@ -91,14 +91,14 @@ type tcpProbe struct {
 // Build validates the options.
 func (o *tcpOptions) Build(setup check.Setup) (check.Plan, error) {
 	errs := o.validate()
-	route, err := o.Route.build()
+	route, err := o.Route.buildAll()
 	errs = append(errs, err, route.reaches("host", o.Host), route.closeBy(o.Close))
 	p := &tcpProbe{
 		host: o.Host, port: strconv.Itoa(o.Port), route: route,
 		steps: o.Steps, banner: setup.Needs("banner"), max: int(o.MaxBanner),
 	}
 	p.proxied = &o.Proxied
-	plan := check.Plan{Probe: p, Target: net.JoinHostPort(o.Host, p.port)}
+	plan := check.Plan{Probe: spreadOver(p, route, o.Host), Target: net.JoinHostPort(o.Host, p.port)}
 	errs = append(errs, o.fixed(setup, route, o.Host, o.Port, &plan.Secrets))
 	if o.TLS != nil {
 		p.secure = o.TLS

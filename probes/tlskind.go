@@ -93,7 +93,7 @@ func (o *tlsOptions) Build(setup check.Setup) (check.Plan, error) {
 	port, errs := o.validate(p)
 	var err error
 	p.port = strconv.Itoa(port)
-	p.route, err = o.Route.build()
+	p.route, err = o.Route.buildAll()
 	errs = append(errs, err, p.route.reaches("host", o.Host), p.route.closeBy(o.Close))
 	var secrets []string
 	errs = append(errs, o.fixed(setup, p.route, o.Host, port, &secrets))
@@ -106,7 +106,7 @@ func (o *tlsOptions) Build(setup check.Setup) (check.Plan, error) {
 	if !o.TLS.Insecure {
 		defaults = append(defaults, check.Default{Expect: stapleFact + " != '" + stapleRevoked + "'", WhenSeen: true})
 	}
-	return check.Plan{Probe: p, Target: net.JoinHostPort(o.Host, p.port), Defaults: defaults, Secrets: secrets}, nil
+	return check.Plan{Probe: spreadOver(p, p.route, p.host), Target: net.JoinHostPort(o.Host, p.port), Defaults: defaults, Secrets: secrets}, nil
 }
 
 // validate returns the port to connect to and what is wrong.

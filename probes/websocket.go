@@ -117,7 +117,7 @@ func (o *wsOptions) Build(s check.Setup) (check.Plan, error) {
 	}
 	p.shown = p.withFields(sampleKey)
 	return check.Plan{
-		Probe: p, Target: "ws" + strings.TrimPrefix(b.probe.target, "http"), Secrets: b.secrets,
+		Probe: spreadOver(p, b.probe.home.route, b.probe.start.Hostname()), Target: "ws" + strings.TrimPrefix(b.probe.target, "http"), Secrets: b.secrets,
 		Defaults: append(p.defaults(), b.probe.home.tls.defaults()...),
 	}, nil
 }
