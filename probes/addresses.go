@@ -34,16 +34,16 @@ const (
 // The parts of family: both, and so the beginnings of their facts.
 const part4, part6 = "v4", "v6"
 
-// spreadFacts declares what a run to several addresses observes.
+// spreadFacts declares what resolving and a run to several addresses observe.
 func spreadFacts() []check.Fact {
-	return []check.Fact{
+	return append(resolveFacts(), []check.Fact{
 		{Name: foundFact, Type: check.Int, Doc: "how many addresses the name has; only with address: all"},
 		{Name: probedFact, Type: check.Int, Doc: fmt.Sprintf("how many of them were probed, %d at most; only with address: all", maxSpread)},
 		{Name: part4 + ".up", Type: check.Bool, Doc: "whether IPv4 alone works; only with family: both, as the next three"},
 		{Name: part4 + ".latency", Type: check.Duration, Doc: "latency over IPv4 alone, when it works"},
 		{Name: part6 + ".up", Type: check.Bool, Doc: "whether IPv6 alone works"},
 		{Name: part6 + ".latency", Type: check.Duration, Doc: "latency over IPv6 alone, when it works"},
-	}
+	}...)
 }
 
 // pin returns the address that the option names, empty when it names none.
@@ -182,7 +182,7 @@ func (j *journey) everyAddress(ctx context.Context, route *router, host string) 
 		addrs, reason := j.addresses(ctx, route, host)
 		return addrs, nil, reason
 	}
-	defer j.timed(check.PhaseResolve, time.Now())
+	start := time.Now()
 	var legs [2]*journey
 	var addrs [2][]netip.Addr
 	var reasons [2]*check.Reason
@@ -194,13 +194,20 @@ func (j *journey) everyAddress(ctx context.Context, route *router, host string) 
 	}
 	both.Wait()
 	var missing []check.SpreadPart
+	asked := false // or everything was cached
 	for i, name := range []string{"A records", "AAAA records"} {
-		if found, ok := legs[i].obs.Facts.Lookup("resolved_name"); ok {
-			j.obs.Set("resolved_name", found)
+		for _, f := range legs[i].obs.Facts {
+			j.obs.Set(f.Name, f.Value)
+		}
+		if _, resolved := legs[i].obs.Phases.Get(check.PhaseResolve); resolved {
+			asked = true
 		}
 		if r := reasons[i]; r != nil && r.Code != check.DNSNoData && reasons[1-i] == nil {
 			missing = append(missing, check.SpreadPart{Name: name, Probe: failed{*r}})
 		}
+	}
+	if asked {
+		j.timed(check.PhaseResolve, start)
 	}
 	switch {
 	case reasons[0] == nil || reasons[1] == nil:

@@ -83,9 +83,7 @@ func (p *httpProbe) curlConnection(c *shellLine, from netip.Addr) {
 	case "4", "6":
 		c.add("-" + o.Family)
 	}
-	if from.IsValid() {
-		c.add("--interface", from.String())
-	}
+	curlInterface(c, p.home.route, from)
 	if address := o.pin(); address != "" {
 		host, port := hostPort(p.start)
 		if strings.Contains(address, ":") {
@@ -98,6 +96,17 @@ func (p *httpProbe) curlConnection(c *shellLine, from netip.Addr) {
 	}
 	if p.start.Scheme == "https" {
 		curlTLS(c, &o.TLS)
+	}
+}
+
+// curlInterface adds the interface or the address to connect from; curl has no
+// way to name both that all its versions know.
+func curlInterface(c *shellLine, route *router, from netip.Addr) {
+	switch {
+	case route.device != "":
+		c.add("--interface", route.device)
+	case from.IsValid():
+		c.add("--interface", from.String())
 	}
 }
 

@@ -98,6 +98,9 @@ func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
 	router, err := route.buildAll()
 	errs = append(errs, err)
 	errs = append(errs, router.reaches("host", host))
+	if o.Interface != "" {
+		errs = append(errs, check.OptionErrorf("interface", "is not for this kind; set source to an address of the interface"))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return check.Plan{}, err
 	}

@@ -12,12 +12,14 @@ import (
 // Route is how a probe gets to its target: the options that every kind which
 // connects has in common, embedded in its options.
 type Route struct {
-	Family   string   `yaml:"family" enum:"any,4,6,both" doc:"address family; any races both as in RFC 8305, both does so and tries each alone beside it"`
-	Address  string   `yaml:"address" address:"true" doc:"any of the name's addresses; all probes each of them; an IP address is connected to instead of resolving the name"`
-	Require  string   `yaml:"require" doc:"with address: all, how many of the addresses must pass: all, any or a number; default is all"`
-	Source   []string `yaml:"source" address:"true" single:"true" doc:"local IP address to connect from, or list of addresses of one family, of which each run takes the next"`
-	Resolver string   `yaml:"resolver" address:"true" doc:"name server to resolve with, as IP[:port], tcp://IP[:port] or tls://IP[:port]; default is the system's resolver"`
-	Search   bool     `yaml:"search" doc:"let the system's search domains complete a name that has a dot"`
+	Family    string   `yaml:"family" enum:"any,4,6,both" doc:"address family; any races both as in RFC 8305, both does so and tries each alone beside it"`
+	Address   string   `yaml:"address" address:"true" doc:"any of the name's addresses; all probes each of them; an IP address is connected to instead of resolving the name"`
+	Require   string   `yaml:"require" doc:"with address: all, how many of the addresses must pass: all, any or a number; default is all"`
+	Source    []string `yaml:"source" address:"true" single:"true" doc:"local IP address to connect from, or list of addresses of one family, of which each run takes the next"`
+	Resolver  string   `yaml:"resolver" address:"true" doc:"name server to resolve with, as IP[:port], tcp://IP[:port] or tls://IP[:port]; default is the system's resolver"`
+	DNS       string   `yaml:"dns" enum:"fresh,cached" doc:"fresh resolves in each run; cached keeps an answer as long as its TTL says, for all checks together"`
+	Interface string   `yaml:"interface" doc:"network interface to connect by; Linux and macOS only"`
+	Search    bool     `yaml:"search" doc:"let the system's search domains complete a name that has a dot"`
 }
 
 // router is a validated [Route].
@@ -31,7 +33,9 @@ type router struct {
 	reset    bool           // close connections with an RST
 	resolver *nameserver    // nil: the system's
 	search   bool
-	system   *system // nil: this machine's
+	cache    *answerCache // nil: resolve afresh
+	device   string       // network interface; empty: the system chooses
+	system   *system      // nil: this machine's
 	spread   spreading
 	need     int // of the addresses that must pass, with everyAddress; 0: all
 }
@@ -46,11 +50,15 @@ func (r *Route) build() (*router, error) {
 	case bothFamilies:
 		err = errors.Join(err, check.OptionErrorf("family", "both is not for this kind"))
 	}
+	if out.device != "" {
+		err = errors.Join(err, check.OptionErrorf("interface", "is not for this kind; set source to an address of the interface"))
+	}
 	return out, err
 }
 
-// buildAll is build for a kind that can go to several addresses in a run, and
-// does so by [spreadOver].
+// buildAll is build for a kind that takes its connections from journey.connect,
+// so that they go by the interface, and that can go to several addresses in a
+// run, by [spreadOver].
 func (r *Route) buildAll() (*router, error) {
 	out := &router{search: r.Search}
 	var errs []error
@@ -69,6 +77,17 @@ func (r *Route) buildAll() (*router, error) {
 	out.address = parseOption(&errs, "address", r.pin(), out.family)
 	out.takeSources(&errs, r.Source)
 	out.takeSpread(&errs, r)
+	switch r.DNS {
+	case "", dnsFresh:
+	case dnsCached:
+		out.cache = sharedAnswers
+	default:
+		errs = append(errs, check.OptionErrorf("dns", "%q is not fresh or cached", r.DNS))
+	}
+	if err := checkDevice(r.Interface); err != nil {
+		errs = append(errs, &check.OptionError{Option: "interface", Err: err})
+	}
+	out.device = r.Interface
 	if r.Resolver != "" {
 		var err error
 		if out.resolver, err = parseServer(r.Resolver); err != nil {

@@ -234,19 +234,20 @@ func (o *Proxied) curlProxy(c *shellLine) {
 	}
 }
 
-// viaCurl returns a shell line that goes through a proxy to host and port, with
-// TLS or without.
+// viaCurl returns a shell line that goes to host and port, with TLS or without,
+// where other tools know no proxy or interface.
 func (o *Proxied) viaCurl(from netip.Addr, route *router, host, port string, secure *TLS) string {
 	c := shellLine{"curl", "-v"}
-	if from.IsValid() {
-		c.add("--interface", from.String())
-	}
+	curlInterface(&c, route, from)
 	o.curlProxy(&c)
+	if addr := route.address; addr.IsValid() {
+		c.add("--resolve", net.JoinHostPort(host, port)+":"+urlHost(addr.String()))
+	}
 	scheme := "telnet://" // through a tunnel; what comes is shown
 	if secure != nil {
 		scheme = "https://"
 		curlTLS(&c, secure)
-	} else {
+	} else if route.via != nil {
 		c.add("-p")
 	}
 	if route.family != 0 {

@@ -11,7 +11,7 @@ import (
 // reproduce returns a shell line that makes the same connection, from the
 // same address where the check has one.
 func (p *tcpProbe) reproduce(from netip.Addr) string {
-	if p.route.via != nil {
+	if p.route.via != nil || p.route.device != "" {
 		return p.proxied.viaCurl(from, p.route, p.host, p.port, p.secure)
 	}
 	if p.tls != nil {
@@ -34,7 +34,7 @@ func (p *tcpProbe) reproduce(from netip.Addr) string {
 
 // reproduce returns a shell line that makes the same handshake.
 func (p *tlsProbe) reproduce(from netip.Addr) string {
-	if p.route.via != nil && p.start == nil {
+	if (p.route.via != nil || p.route.device != "") && p.start == nil {
 		return p.proxied.viaCurl(from, p.route, p.host, p.port, p.secure)
 	}
 	var more shellLine
