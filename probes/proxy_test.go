@@ -193,8 +193,8 @@ func TestProxySOCKSReplies(t *testing.T) {
 	}
 }
 
-// TestB5ProxyHostile has proxies that never come to an end.
-func TestB5ProxyHostile(t *testing.T) {
+// TestC19ProxyHostile has proxies that never come to an end.
+func TestC19ProxyHostile(t *testing.T) {
 	t.Parallel()
 	const short = 300 * time.Millisecond
 	endless := func(conn net.Conn) {
