@@ -95,7 +95,7 @@ func TestLinks(t *testing.T) {
 func TestDocumentedFiles(t *testing.T) {
 	samples := []string{page(t, "checks.example.yaml")}
 	block := regexp.MustCompile("(?s)```yaml\n(.*?)```")
-	for _, name := range []string{"README.md", "docs/file.md", "docs/samples.md", "docs/ci.md", "docs/wait.md", "docs/exec.md", "docs/icmp.md", "docs/tls.md"} {
+	for _, name := range []string{"README.md", "docs/file.md", "docs/samples.md", "docs/ci.md", "docs/wait.md", "docs/exec.md", "docs/icmp.md", "docs/tls.md", "docs/connections.md"} {
 		for _, m := range block.FindAllStringSubmatch(page(t, name), -1) {
 			text := m[1]
 			if name == "docs/ci.md" && !strings.HasPrefix(text, "version: 1\n") {
@@ -103,6 +103,9 @@ func TestDocumentedFiles(t *testing.T) {
 			}
 			if strings.HasPrefix(text, "- ") {
 				text = "version: 1\nchecks:\n" + text
+			}
+			if strings.HasPrefix(text, "checks:\n") {
+				text = "version: 1\n" + text
 			}
 			samples = append(samples, text)
 		}
@@ -113,7 +116,7 @@ func TestDocumentedFiles(t *testing.T) {
 	for _, text := range samples {
 		loader := config.Loader{
 			Kinds: probes.Kinds(), Stdin: bytes.NewReader([]byte(text)),
-			LookupEnv: func(name string) (string, bool) { return "a-token", name == "API_TOKEN" },
+			LookupEnv: func(name string) (string, bool) { return "a-token", name == "API_TOKEN" || name == "PROXY_PASSWORD" },
 		}
 		if set, err := loader.Load(t.Context(), "-"); err != nil || len(set.Warnings) > 0 {
 			t.Errorf("%v, %v in\n%s", err, set, text)

@@ -136,4 +136,3 @@ func address(t *testing.T) func(s interface {
 		return s.Addr()
 	}
 }
-

@@ -29,6 +29,7 @@ type wire struct {
 	Flaky     bool              `json:"flaky"`
 	Failed    []Attempt         `json:"failed_attempts,omitempty"`
 	Samples   *wireSample       `json:"samples,omitempty"`
+	Parts     []wirePart        `json:"parts,omitempty"`
 	Phases    map[string]any    `json:"phases"`
 	Facts     map[string]any    `json:"facts"`
 	Findings  []Finding         `json:"findings"`
@@ -47,9 +48,8 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		Origin: r.Origin, Seq: r.Seq, ID: r.ID, Name: r.Name, Kind: r.Kind, Target: r.Target,
 		Verdict: r.Verdict, Optional: r.Optional, Started: r.Started.UTC(),
 		Latency: seconds(r.Latency), Queued: seconds(r.Queued), Missed: r.Missed,
-		Attempts: r.Attempts, Flaky: r.Flaky, Failed: r.Failed, Samples: r.Sample.wire(),
-		Phases: make(map[string]any, len(r.Phases)), Facts: nest(r.Facts),
-		Findings: make([]Finding, len(r.Findings)), Reproduce: r.Reproduce,
+		Attempts: r.Attempts, Flaky: r.Flaky, Failed: r.Failed, Samples: r.Sample.wire(), Parts: wireParts(r.Parts),
+		Phases: wirePhases(r.Phases), Facts: nest(r.Facts), Findings: wireFindings(r.Findings), Reproduce: r.Reproduce,
 		Tags: r.Tags, Labels: r.Labels, File: r.File, Line: r.Line,
 	}
 	if !r.Reason.IsZero() {
@@ -58,13 +58,6 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	if !r.Scheduled.IsZero() {
 		t := r.Scheduled.UTC()
 		w.Scheduled = &t
-	}
-	for _, p := range r.Phases {
-		w.Phases[p.Name+"_seconds"] = seconds(p.Duration)
-	}
-	for i, f := range r.Findings {
-		f.Got = flat(f.Got)
-		w.Findings[i] = f
 	}
 	if w.Tags == nil {
 		w.Tags = []string{}
@@ -89,6 +82,23 @@ func (a Attempt) MarshalJSON() ([]byte, error) {
 		Latency float64 `json:"latency_seconds"`
 	}{a.Reason, seconds(a.Latency)})
 	return b.Bytes(), err
+}
+
+func wirePhases(phases Phases) map[string]any {
+	out := make(map[string]any, len(phases))
+	for _, p := range phases {
+		out[p.Name+"_seconds"] = seconds(p.Duration)
+	}
+	return out
+}
+
+func wireFindings(findings []Finding) []Finding {
+	out := make([]Finding, len(findings))
+	for i, f := range findings {
+		f.Got = flat(f.Got)
+		out[i] = f
+	}
+	return out
 }
 
 func seconds(d time.Duration) float64 { return d.Seconds() }

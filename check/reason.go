@@ -107,7 +107,7 @@ func Codes() []CodeDoc {
 		{ConnectRefused, "nothing listens on the port"},
 		{ConnectTimeout, "no answer to the connection attempt in time"},
 		{ConnectReset, "the peer reset the connection"},
-		{ConnectUnreachable, "a router or the host reported that the target cannot be reached"},
+		{ConnectUnreachable, "a router, the host or a proxy reported that the target cannot be reached"},
 		{TLSExpired, "the certificate has expired"},
 		{TLSNotYetValid, "the certificate is not valid yet"},
 		{TLSHostname, "the certificate is for other names"},

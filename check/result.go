@@ -54,6 +54,9 @@ type Result struct {
 	// Sample is what a run with samples saw; nil without. Then Latency is the
 	// median, and Phases are those of the observation that took it.
 	Sample *Sample
+	// Parts are the outcomes of a run that looks at its target in several parts,
+	// such as at each address of a name; see [Spread]. Empty for any other.
+	Parts []Part
 
 	Reproduce string
 }
@@ -205,11 +208,21 @@ func (r Result) Clone() Result {
 		s.Points = slices.Clone(s.Points)
 		r.Sample = &s
 	}
-	r.Findings = slices.Clone(r.Findings)
-	for i := range r.Findings {
-		r.Findings[i].Got = maps.Clone(r.Findings[i].Got)
+	r.Findings = cloneFindings(r.Findings)
+	r.Parts = slices.Clone(r.Parts)
+	for i := range r.Parts {
+		p := &r.Parts[i]
+		p.Phases, p.Facts, p.Findings = slices.Clone(p.Phases), slices.Clone(p.Facts), cloneFindings(p.Findings)
 	}
 	return r
+}
+
+func cloneFindings(findings []Finding) []Finding {
+	findings = slices.Clone(findings)
+	for i := range findings {
+		findings[i].Got = maps.Clone(findings[i].Got)
+	}
+	return findings
 }
 
 const ellipsis = "…"

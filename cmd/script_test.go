@@ -87,7 +87,7 @@ func demand(ts *testscript.TestScript, want string, err error) {
 }
 
 // serve starts a loopback server and sets the variable to its host:port:
-// serve ADDR refuse | silence | echo | late | flap | say TEXT
+// serve ADDR refuse | silence | echo | late | flap | say TEXT | names RECORD...
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: serve VARIABLE MODE [ARG]")
@@ -146,6 +146,12 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 				_, _ = conn.Write([]byte(text))
 			}
 		})
+		ts.Check(err)
+		addr, closer = server.Addr(), server.Close
+	case "names": // over DNS: the records of a zone
+		zone, err := testnet.NewZone(args[2:]...)
+		ts.Check(err)
+		server, err := testnet.ListenDNS(zone.Serve)
 		ts.Check(err)
 		addr, closer = server.Addr(), server.Close
 	default:

@@ -24,6 +24,9 @@ const (
 // The connection carries ctx's deadline and is interrupted when ctx is
 // cancelled.
 func (j *journey) connect(ctx context.Context, route *router, host, port string) (net.Conn, *check.Reason) {
+	if route.via != nil {
+		return j.connectVia(ctx, route, route.via, host, port)
+	}
 	addrs, reason := j.addresses(ctx, route, host)
 	if reason != nil {
 		return nil, reason
@@ -51,11 +54,12 @@ func (j *journey) connect(ctx context.Context, route *router, host, port string)
 
 // connectFacts declares what connect observes.
 func connectFacts() []check.Fact {
-	return []check.Fact{
-		{Name: "ip", Type: check.String, Doc: "address that the probe connected to"},
+	return append([]check.Fact{
+		{Name: "ip", Type: check.String, Doc: "address that the probe connected to; the proxy's where there is one"},
 		{Name: "family", Type: check.Int, Doc: "its address family, 4 or 6"},
 		{Name: "resolved_name", Type: check.String, Doc: "name that was resolved, when it is not the host as written"},
-	}
+		{Name: "proxy", Type: check.String, Doc: "proxy that was used, without user and password; for http '' when none was, else absent then"},
+	}, spreadFacts()...)
 }
 
 // addresses returns where to connect to, in the order of attempts.
@@ -127,7 +131,7 @@ type attempt struct {
 func (r *router) dial(ctx context.Context, from netip.Addr, addrs []netip.Addr, port uint16) (net.Conn, netip.Addr, []attempt) {
 	try := func(ctx context.Context, addr netip.Addr) attempt {
 		start := time.Now()
-		conn, err := openSocket(ctx, "tcp", from, netip.AddrPortFrom(addr, port))
+		conn, err := openSocketBy(ctx, "tcp", r.device, from, netip.AddrPortFrom(addr, port))
 		if err == nil && r.reset {
 			resetAtClose(conn)
 		}
@@ -202,6 +206,9 @@ func race(ctx context.Context, addrs []netip.Addr, try func(context.Context, net
 // address of a family that the route excludes. The error names the option.
 func (r *router) reaches(option, host string) error {
 	addr, err := netip.ParseAddr(host)
+	if err == nil && r.spread == bothFamilies {
+		return check.OptionErrorf("family", "both needs a name, and %s is an address of one family", host)
+	}
 	if err != nil || r.family == 0 || r.address.IsValid() || familyOf(addr) == r.family {
 		return nil
 	}

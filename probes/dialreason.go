@@ -1,9 +1,9 @@
 package probes
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"syscall"
 
@@ -46,7 +46,10 @@ func (r *router) dialReason(failed []attempt, port uint16) check.Reason {
 
 // attemptReason tells why one attempt failed, and where.
 func (r *router) attemptReason(a attempt, port uint16) check.Reason {
-	reason := placed(cause(a.err, check.ConnectTimeout), a.err, a.addr)
+	if reason, ok := deviceReason(a.err); ok {
+		return reason
+	}
+	reason := placed(cause(a.err, check.ConnectTimeout), a.err, r.device, a.addr)
 	where := netip.AddrPortFrom(a.addr, port)
 	switch reason.Code {
 	case check.ConnectRefused:
@@ -83,19 +86,19 @@ func noPort(from netip.Addr, where netip.AddrPort) string {
 
 // placed tells apart what this machine says of an address from what the
 // network says of it, where one system error means both.
-func placed(reason check.Reason, err error, addr netip.Addr) check.Reason {
+func placed(reason check.Reason, err error, device string, addr netip.Addr) check.Reason {
 	switch reason.Code {
 	case check.ConnectUnreachable, check.LocalRoute:
 		reason.Code = check.ConnectUnreachable
-		if !routed(err, addr) {
+		if !routed(err, device, addr) {
 			reason.Code = check.LocalRoute
 		}
 	case check.LocalPorts: // also said of a family that is turned off
-		if !routed(err, addr) {
+		if !routed(err, device, addr) {
 			reason.Code = check.LocalRoute
 		}
 	case check.LocalPermission: // also said of an ICMPv6 "administratively prohibited" (RFC 4443 section 3.1)
-		if errors.Is(err, syscall.EACCES) && familyOf(addr) == 6 && routed(err, addr) {
+		if errors.Is(err, syscall.EACCES) && familyOf(addr) == 6 && routed(err, device, addr) {
 			reason.Code, reason.Message = check.ConnectUnreachable, "a firewall on the way prohibits it"
 		}
 	}
@@ -103,14 +106,15 @@ func placed(reason check.Reason, err error, addr netip.Addr) check.Reason {
 }
 
 // routed reports whether this machine has a route to the address, so that an
-// "unreachable" came from a router or the host. Connecting a UDP socket asks
+// "unreachable" came from a router or the host. The route is one by the
+// interface where there is one. Connecting a UDP socket asks
 // the routing table and sends nothing.
-func routed(err error, addr netip.Addr) bool {
+func routed(err error, device string, addr netip.Addr) bool {
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
 		return true
 	}
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 9)))
+	conn, err := openSocketBy(context.Background(), "udp", device, netip.Addr{}, netip.AddrPortFrom(addr, 9))
 	if err != nil {
 		return false
 	}

@@ -259,7 +259,7 @@ func (r *dnsRun) reason(err error) *check.Reason {
 	}
 	reason := r.cause(err, check.DNSTimeout)
 	if r.server.IsValid() {
-		reason = placed(reason, err, r.server.Addr())
+		reason = placed(reason, err, "", r.server.Addr())
 	}
 	switch reason.Code {
 	case check.DNSTimeout:

@@ -44,6 +44,7 @@ type grpcOptions struct {
 	Close     string            `yaml:"close" enum:"normal,reset" doc:"how to end the connection; reset leaves no port in TIME_WAIT, see docs/connections.md"`
 	TLS       *TLS              `yaml:"tls" doc:"speak TLS; {} does so with the defaults"`
 	Route     `yaml:",inline"`
+	Proxied   `yaml:",inline"`
 }
 
 // SetTarget reads grpc://host:port and grpcs://host:port, with the service as
@@ -95,14 +96,14 @@ func (o *grpcOptions) Build(s check.Setup) (check.Plan, error) {
 		setup: s,
 		options: &httpOptions{
 			URL:   scheme + "://" + net.JoinHostPort(o.Host, strconv.Itoa(o.Port)) + "/grpc.health.v1.Health/Check",
-			Close: o.Close, TLS: tls, Route: o.Route,
+			Close: o.Close, TLS: tls, Route: o.Route, Proxied: o.Proxied,
 		},
-		probe: &httpProbe{httpPlan: &httpPlan{method: "POST", version: "2", agent: "sonde/" + s.Version, insecure: tls.Insecure}},
+		probe: &httpProbe{httpPlan: &httpPlan{method: "POST", version: "2", agent: "sonde/" + s.Version, insecure: tls.Insecure, tunnels: true}},
 	}
 	if b.url() != nil {
 		return check.Plan{}, check.OptionErrorf("host", "%s is neither a name nor an IP address", excerpt([]byte(o.Host)))
 	}
-	errs = append(errs, b.paths(), o.metadata(b))
+	errs = append(errs, b.paths(), o.metadata(b), b.proxy())
 	if err := errors.Join(errs...); err != nil {
 		return check.Plan{}, err
 	}
@@ -114,7 +115,7 @@ func (o *grpcOptions) Build(s check.Setup) (check.Plan, error) {
 		p.authority = hostHeader(b.probe.start)
 	}
 	return check.Plan{
-		Probe: p, Target: o.target(), Secrets: b.secrets,
+		Probe: spreadOver(p, b.probe.home.route, b.probe.start.Hostname()), Target: o.target(), Secrets: b.secrets,
 		Defaults: append([]check.Default{{Expect: "status == 'serving'"}}, b.probe.home.tls.defaults()...),
 	}, nil
 }
@@ -172,10 +173,14 @@ func (o *grpcOptions) target() string {
 // reproduce returns the command of grpc-health-probe that asks the same.
 func (p *grpcProbe) reproduce(timeout time.Duration) string {
 	o, host := p.options, p.options.Host
-	if o.Address != "" {
-		host = o.Address
+	if pin := o.pin(); pin != "" {
+		host = pin
 	}
-	c := shellLine{"grpc_health_probe"}
+	var c shellLine
+	if o.Proxy != "" && o.Proxy != "env" {
+		c.add("env", "HTTPS_PROXY="+o.Proxy)
+	}
+	c.add("grpc_health_probe")
 	c.add("-addr=" + net.JoinHostPort(host, strconv.Itoa(o.Port)))
 	if o.Service != "" {
 		c.add("-service=" + o.Service)

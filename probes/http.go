@@ -33,9 +33,9 @@ type httpOptions struct {
 	MaxBody     check.Size        `yaml:"max_body" doc:"how much of the body to read, after decompression; half of it when an expectation looks into a body that is br or zstd"`
 	Connection  string            `yaml:"connection" enum:"fresh,reuse" doc:"reuse keeps the connection for the check's next run, which then measures neither DNS nor connecting nor TLS; see docs/connections.md"`
 	Close       string            `yaml:"close" enum:"normal,reset" doc:"how to end connections; reset leaves no port in TIME_WAIT, see docs/connections.md"`
-	Proxy       string            `yaml:"proxy" address:"true" doc:"proxy to go through, http://[user:password@]host:port, or env for that of HTTP_PROXY, HTTPS_PROXY and NO_PROXY"`
 	TLS         TLS               `yaml:"tls" doc:"TLS of https:// URLs"`
 	Route       `yaml:",inline"`
+	Proxied     `yaml:",inline"`
 }
 
 // httpAuth is who we say we are.
@@ -92,7 +92,6 @@ func httpFacts() []check.Fact {
 		{Name: "connection", Type: check.String, Doc: "'reused' when the final response came over a connection kept from the run before, else 'fresh'"},
 		{Name: "connection.age", Type: check.Duration, Doc: "time since the connection was made, 0s for a fresh one; only with connection: reuse"},
 		{Name: "reconnected", Type: check.Bool, Doc: "a kept connection turned out closed and a fresh one took its place; only with connection: reuse"},
-		{Name: "proxy", Type: check.String, Doc: "proxy that was used, '' for none"},
 	}
 	facts = append(facts, connectFacts()...)
 	for _, f := range tlsFacts() {

@@ -34,7 +34,8 @@ type httpPlan struct {
 	version    string
 	maxBody    int64
 	needs      httpNeeds
-	proxy      func(*url.URL) *url.URL // nil: never
+	proxy      chooser // nil: never
+	tunnels    bool    // through an HTTP proxy too, whatever the URL
 	insecure   bool
 	options    httpOptions // for the reproduce line
 	home, away httpPath    // for the URL's own host, and for others
@@ -70,16 +71,21 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 			b.errs = append(b.errs, err)
 		}
 	}
-	for _, text := range []string{o.URL, o.Proxy} {
-		if password := writtenPassword(text); password != "" {
-			b.secrets = append(b.secrets, password)
-		}
+	if password := writtenPassword(o.URL); password != "" {
+		b.secrets = append(b.secrets, password)
 	}
 	if err := errors.Join(b.errs...); err != nil {
 		return check.Plan{}, err
 	}
 	defaults := append([]check.Default{{Expect: "status == 2xx"}}, b.probe.home.tls.defaults()...)
 	plan := check.Plan{Probe: b.probe, Target: b.probe.target, Defaults: defaults, Secrets: b.secrets}
+	if route := b.probe.home.route; route.spread != oneAddress {
+		if err := b.probe.spreads(o); err != nil {
+			return check.Plan{}, err
+		}
+		plan.Probe = spreadOver(b.probe, route, b.probe.start.Hostname())
+		return plan, nil
+	}
 	if s.Last != nil && !b.private {
 		*s.Last = &plan
 	}
@@ -115,7 +121,7 @@ func (o *httpOptions) sameButURL(to *httpOptions) bool {
 	return o.Method == to.Method && maps.Equal(o.Headers, to.Headers) && o.HeadersFile == to.HeadersFile &&
 		o.Body == to.Body && o.BodyFile == to.BodyFile && o.Auth == to.Auth && o.Redirects == to.Redirects &&
 		o.Version == to.Version && o.Compression == to.Compression && o.MaxBody == to.MaxBody &&
-		o.Connection == to.Connection && o.Proxy == to.Proxy && o.TLS == to.TLS &&
+		o.Connection == to.Connection && o.Proxied == to.Proxied && o.TLS == to.TLS &&
 		o.Close == to.Close && o.Route.same(&to.Route)
 }
 
@@ -411,7 +417,7 @@ func (b *httpBuilder) paths() error {
 		}
 	}
 	var err error
-	b.probe.home.route, err = route.build()
+	b.probe.home.route, err = route.buildAll()
 	note(err)
 	note(b.probe.home.route.closeBy(b.options.Close))
 	b.probe.home.tls, err = tls.build()
@@ -421,9 +427,9 @@ func (b *httpBuilder) paths() error {
 		return errors.Join(errs...)
 	}
 	b.probe.away = b.probe.home
-	if route.Address != "" {
+	if route.pin() != "" {
 		route.Address = ""
-		b.probe.away.route, err = route.build()
+		b.probe.away.route, err = route.buildAll()
 		note(err)
 		note(b.probe.away.route.closeBy(b.options.Close))
 	}

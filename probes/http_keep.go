@@ -19,7 +19,7 @@ type link struct {
 	secure *tls.Conn // nil: no TLS
 	asked  bool      // TLS asked for a client certificate
 	wire   httpWire
-	via    *url.URL // the proxy, nil for none
+	via    *proxy // nil for none
 	made   time.Time
 	ip     any // the facts of these names
 	family any
@@ -49,10 +49,11 @@ func (r *httpRun) take(ctx context.Context, request *httpRequest) *link {
 		return r.drop(l)
 	}
 	l.bound.attach(ctx)
+	below, overProxyTLS := l.conn.(*overTLS)
 	switch {
 	case ok:
 		h2.next()
-	case l.secure != nil && unasked(l.secure):
+	case l.secure != nil && unasked(l.secure), overProxyTLS && unasked(below.Conn):
 		return r.drop(l)
 	default:
 		l.wire = newHTTP1(l.conn, true)
@@ -71,7 +72,7 @@ func (r *httpRun) drop(l *link) *link {
 // unasked reports whether something has come over TLS that was read from the
 // connection below already, with the response before, and so does not show there.
 // It would pass for the answer to the next request. It does not wait.
-func unasked(secure *tls.Conn) bool {
+func unasked(secure net.Conn) bool {
 	if secure.SetReadDeadline(past) != nil {
 		return true
 	}

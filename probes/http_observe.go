@@ -19,7 +19,7 @@ type httpRun struct {
 	p      *httpProbe
 	j      *journey
 	sent   httpMessage
-	via    *url.URL  // the proxy of the current hop, nil for none
+	via    *proxy    // of the current hop, nil for none
 	seen   []string  // the hops that redirected: method and URL
 	secure bool      // what is exchanged goes over TLS
 	past   lifetimes // the shortest of those hops' certificates
@@ -125,7 +125,7 @@ func (r *httpRun) setHops(request *httpRequest) {
 	}
 	proxy := ""
 	if r.via != nil {
-		proxy = "http://" + r.via.Host
+		proxy = r.via.String()
 	}
 	r.j.obs.Set("proxy", proxy)
 }
@@ -283,7 +283,7 @@ func (r *httpRun) open(ctx context.Context, u *url.URL) (*link, *check.Reason) {
 	}
 	if r.p.keeper != nil {
 		facts := r.j.obs.Facts
-		l.made, l.bound, l.ip, l.family = time.Now(), conn.(*guarded), facts.Get("ip"), facts.Get("family")
+		l.made, l.bound, l.ip, l.family = time.Now(), boundOf(conn), facts.Get("ip"), facts.Get("family")
 	}
 	return l, nil
 }
@@ -291,7 +291,7 @@ func (r *httpRun) open(ctx context.Context, u *url.URL) (*link, *check.Reason) {
 // speak puts TLS and HTTP over a new connection.
 func (r *httpRun) speak(ctx context.Context, l *link, u *url.URL, path *httpPath) *check.Reason {
 	if u.Scheme == "http" {
-		if r.p.version == "2" && r.via == nil {
+		if r.p.version == "2" && !r.forwards(u) {
 			l.wire = newHTTP2(l.conn)
 		} else {
 			l.wire = newHTTP1(l.conn, r.keeps(u))
@@ -329,16 +329,7 @@ func (r *httpRun) trusts() *check.Reason {
 	if r.p.insecure {
 		return nil
 	}
-	for _, fact := range []string{"cert.trusted", "cert.hostname_ok"} {
-		if ok, _ := r.j.obs.Facts.Get(fact).(bool); !ok {
-			reason, known := r.j.obs.Because[fact]
-			if !known {
-				reason = check.Reason{Code: check.TLSUntrusted, Message: fact + " is not true"}
-			}
-			return &reason
-		}
-	}
-	return nil
+	return distrust(&r.j.obs)
 }
 
 // protocols is the ALPN list (RFC 7301).
@@ -361,7 +352,7 @@ func (r *httpRun) message(request *httpRequest) *httpMessage {
 		method: request.method, scheme: u.Scheme, authority: hostHeader(u), target: u.RequestURI(), body: request.body,
 		fields: m.room[:0],
 	}
-	if r.via != nil && u.Scheme == "http" {
+	if r.forwards(u) {
 		r.viaProxy(m, u)
 	}
 	var agent, accept, encoding bool

@@ -83,30 +83,34 @@ func (p *httpProbe) curlConnection(c *shellLine, from netip.Addr) {
 	case "4", "6":
 		c.add("-" + o.Family)
 	}
-	if from.IsValid() {
-		c.add("--interface", from.String())
-	}
-	if o.Address != "" {
+	curlInterface(c, p.home.route, from)
+	if address := o.pin(); address != "" {
 		host, port := hostPort(p.start)
-		address := o.Address
 		if strings.Contains(address, ":") {
 			address = "[" + address + "]"
 		}
 		c.add("--resolve", host+":"+port+":"+address)
 	}
-	switch {
-	case o.Proxy == "":
-		c.add("--noproxy", "*")
-	case o.Proxy != "env":
-		c.add("-x", o.Proxy)
+	if o.curlProxy(c); p.tunnels && o.Proxy != "" {
+		c.add("-p")
 	}
 	if p.start.Scheme == "https" {
-		p.curlTLS(c)
+		curlTLS(c, &o.TLS)
 	}
 }
 
-func (p *httpProbe) curlTLS(c *shellLine) {
-	t := &p.options.TLS
+// curlInterface adds the interface or the address to connect from; curl has no
+// way to name both that all its versions know.
+func curlInterface(c *shellLine, route *router, from netip.Addr) {
+	switch {
+	case route.device != "":
+		c.add("--interface", route.device)
+	case from.IsValid():
+		c.add("--interface", from.String())
+	}
+}
+
+func curlTLS(c *shellLine, t *TLS) {
 	for _, option := range []struct{ flag, value string }{
 		{"--cacert", t.CA}, {"--cert", t.Cert}, {"--key", t.Key}, {"--tls-max", t.MaxVersion},
 	} {
@@ -134,8 +138,8 @@ func (p *httpProbe) curlServerName(c *shellLine, u *url.URL) *url.URL {
 		host = "[" + host + "]"
 	}
 	via := host
-	if p.options.Address != "" {
-		via = p.options.Address
+	if pin := p.options.pin(); pin != "" {
+		via = pin
 		if strings.Contains(via, ":") {
 			via = "[" + via + "]"
 		}

@@ -35,7 +35,7 @@ func init() {
 }
 
 func icmpFacts() []check.Fact {
-	return []check.Fact{
+	return append([]check.Fact{
 		{Name: "sent", Type: check.Int, Doc: "echo requests sent, fewer than count when the timeout left no time for all"},
 		{Name: "received", Type: check.Int, Doc: "echo requests that were answered"},
 		{Name: "loss", Type: check.Float, Unit: "ratio", Code: check.ICMPLoss, Doc: "share of the echo requests without an answer, 0 to 1"},
@@ -61,7 +61,7 @@ func icmpFacts() []check.Fact {
 		{Name: "reported_mtu", Type: check.Int, Unit: "bytes", Doc: "MTU of the next hop, when the ICMP error is 'fragmentation needed' and tells it"},
 		{Name: pathMTUFact, Type: check.Int, Unit: "bytes", Doc: "largest IP packet that gets to the target and back in one piece; searched for with path_mtu, or when an expectation names the fact"},
 		{Name: blackHoleFact, Type: check.Bool, Doc: "larger packets than that vanish and no router reports it; found out with mtu.path"},
-	}
+	}, spreadFacts()...)
 }
 
 // icmpOptions are the options of an icmp check.
@@ -107,10 +107,11 @@ func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
 		errs = append(errs, check.OptionErrorf("host", "%w", err))
 	}
 	route := &o.Route
-	router, err := route.build()
+	router, err := route.buildAll()
 	errs = append(errs, err)
-	if target, e := netip.ParseAddr(host); err == nil && e == nil && router.family != 0 && familyOf(target) != router.family {
-		errs = append(errs, check.OptionErrorf("host", "%s is not an IPv%d address, as the other options demand", host, router.family))
+	errs = append(errs, router.reaches("host", host))
+	if o.Interface != "" {
+		errs = append(errs, check.OptionErrorf("interface", "is not for this kind; set source to an address of the interface"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return check.Plan{}, err
@@ -120,7 +121,7 @@ func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
 		plan: echoPlan{count: o.Count, interval: o.Interval, size: int(o.Size), ttl: o.TTL, tos: o.TOS, whole: o.Whole},
 	}
 	return check.Plan{
-		Probe: probe, Target: "icmp://" + urlHost(host), Defaults: []check.Default{{Expect: "received > 0"}},
+		Probe: spreadOver(probe, router, host), Target: "icmp://" + urlHost(host), Defaults: []check.Default{{Expect: "received > 0"}},
 	}, nil
 }
 

@@ -12,27 +12,54 @@ import (
 // Route is how a probe gets to its target: the options that every kind which
 // connects has in common, embedded in its options.
 type Route struct {
-	Family   string   `yaml:"family" enum:"any,4,6" doc:"address family; any races both as in RFC 8305"`
-	Address  string   `yaml:"address" address:"true" doc:"connect to this IP address instead of resolving the name"`
-	Source   []string `yaml:"source" address:"true" single:"true" doc:"local IP address to connect from, or list of addresses of one family, of which each run takes the next"`
-	Resolver string   `yaml:"resolver" address:"true" doc:"name server to resolve with, as IP[:port], tcp://IP[:port] or tls://IP[:port]; default is the system's resolver"`
-	Search   bool     `yaml:"search" doc:"let the system's search domains complete a name that has a dot"`
+	Family    string   `yaml:"family" enum:"any,4,6,both" doc:"address family; any races both as in RFC 8305, both does so and tries each alone beside it"`
+	Address   string   `yaml:"address" address:"true" doc:"any of the name's addresses; all probes each of them; an IP address is connected to instead of resolving the name"`
+	Require   string   `yaml:"require" doc:"with address: all, how many of the addresses must pass: all, any or a number; default is all"`
+	Source    []string `yaml:"source" address:"true" single:"true" doc:"local IP address to connect from, or list of addresses of one family, of which each run takes the next"`
+	Resolver  string   `yaml:"resolver" address:"true" doc:"name server to resolve with, as IP[:port], tcp://IP[:port] or tls://IP[:port]; default is the system's resolver"`
+	DNS       string   `yaml:"dns" enum:"fresh,cached" doc:"fresh resolves in each run; cached keeps an answer as long as its TTL says, for all checks together"`
+	Interface string   `yaml:"interface" doc:"network interface to connect by; Linux and macOS only"`
+	Search    bool     `yaml:"search" doc:"let the system's search domains complete a name that has a dot"`
 }
 
 // router is a validated [Route].
 type router struct {
 	family   uint8          // 4, 6, or 0 for any
+	wanted   uint8          // as the option says, which a source may narrow
+	via      *proxy         // nil: straight to the target, or as http decides for each URL
 	address  netip.Addr     // invalid: resolve the host
 	sources  []netip.Addr   // none: the system chooses
 	turn     *atomic.Uint32 // of several sources
 	reset    bool           // close connections with an RST
 	resolver *nameserver    // nil: the system's
 	search   bool
-	system   *system // nil: this machine's
+	cache    *answerCache // nil: resolve afresh
+	device   string       // network interface; empty: the system chooses
+	system   *system      // nil: this machine's
+	spread   spreading
+	need     int // of the addresses that must pass, with everyAddress; 0: all
 }
 
-// build validates the route. Its errors are [check.OptionError]s.
+// build validates the route of a kind that goes to one address in a run. Its
+// errors are [check.OptionError]s.
 func (r *Route) build() (*router, error) {
+	out, err := r.buildAll()
+	switch out.spread {
+	case everyAddress:
+		err = errors.Join(err, check.OptionErrorf("address", "all is not for this kind"))
+	case bothFamilies:
+		err = errors.Join(err, check.OptionErrorf("family", "both is not for this kind"))
+	}
+	if out.device != "" {
+		err = errors.Join(err, check.OptionErrorf("interface", "is not for this kind; set source to an address of the interface"))
+	}
+	return out, err
+}
+
+// buildAll is build for a kind that takes its connections from journey.connect,
+// so that they go by the interface, and that can go to several addresses in a
+// run, by [spreadOver].
+func (r *Route) buildAll() (*router, error) {
 	out := &router{search: r.Search}
 	var errs []error
 	switch r.Family {
@@ -41,11 +68,26 @@ func (r *Route) build() (*router, error) {
 		out.family = 4
 	case "6":
 		out.family = 6
+	case "both":
+		out.spread = bothFamilies
 	default:
-		errs = append(errs, check.OptionErrorf("family", "%q is not any, 4 or 6", r.Family))
+		errs = append(errs, check.OptionErrorf("family", "%q is not any, 4, 6 or both", r.Family))
 	}
-	out.address = parseOption(&errs, "address", r.Address, out.family)
+	out.wanted = out.family
+	out.address = parseOption(&errs, "address", r.pin(), out.family)
 	out.takeSources(&errs, r.Source)
+	out.takeSpread(&errs, r)
+	switch r.DNS {
+	case "", dnsFresh:
+	case dnsCached:
+		out.cache = sharedAnswers
+	default:
+		errs = append(errs, check.OptionErrorf("dns", "%q is not fresh or cached", r.DNS))
+	}
+	if err := checkDevice(r.Interface); err != nil {
+		errs = append(errs, &check.OptionError{Option: "interface", Err: err})
+	}
+	out.device = r.Interface
 	if r.Resolver != "" {
 		var err error
 		if out.resolver, err = parseServer(r.Resolver); err != nil {

@@ -21,7 +21,7 @@ import (
 // labProbe is one probe from the client of a [pingLab], of a port where nothing
 // listens unless the network says otherwise.
 type labProbe struct {
-	Kind string // tcp, http or dns
+	Kind string // tcp, http or dns; or an interface to connect by
 	Host string
 	Code check.Code
 	Up   string // the address that answered, when one did
@@ -48,6 +48,12 @@ func labProbes() []labProbe {
 		}
 		all = append(all, labProbe{Kind: "dns", Host: host, Code: code})
 	}
+	for device, code := range map[string]check.Code{"c0": check.ConnectRefused, "nosuch0": check.LocalRoute} {
+		all = append(all, labProbe{Kind: device, Host: "10.77.2.1", Code: code}, labProbe{Kind: device, Host: "fd77:2::1", Code: code})
+	}
+	// What leaves by the loopback interface comes back as a stranger's; IPv6 has no
+	// route by it.
+	all = append(all, labProbe{Kind: "lo", Host: "10.77.2.1", Code: check.ConnectTimeout}, labProbe{Kind: "lo", Host: "fd77:2::1", Code: check.LocalRoute})
 	return append(all, labProbe{Kind: "A16", Host: "both.test", Up: "10.77.1.1"})
 }
 
@@ -119,6 +125,8 @@ func (p labProbe) observe(t *testing.T) (o check.Observation) {
 		o = observeHTTP(t, "http://"+net.JoinHostPort(p.Host, "80")+"/", silence, nil)
 	case "dns":
 		o = observeDNS(t, buildDNS(t, net.JoinHostPort(p.Host, "53"), nil), silence)
+	case "c0", "lo", "nosuch0":
+		o = observeTCP(t, tcpOptions{Route: Route{Interface: p.Kind}}, p.Host, "80", silence)
 	case "A16":
 		o = observeBoth(t, p.Host, p.Up)
 	}

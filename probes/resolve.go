@@ -36,17 +36,36 @@ func (j *journey) resolve(ctx context.Context, r *router, host string) ([]netip.
 		return only(r.family, []netip.Addr{ip}, host)
 	}
 	start := time.Now()
-	defer j.timed(check.PhaseResolve, start)
 	name, err := asciiName(host)
+	l := lookup{route: r, system: cmp.Or(r.system, machine())}
+	if err == nil && r.cache != nil {
+		if a, age, ok := r.cache.get(l.key(name)); ok {
+			j.setAge(true, age)
+			j.found(host, a.found)
+			return a.addrs, nil
+		}
+	}
+	defer j.timed(check.PhaseResolve, start)
 	if err != nil {
 		return nil, &check.Reason{Code: check.DNSNXDomain, Message: err.Error()}
 	}
-	l := lookup{route: r, system: cmp.Or(r.system, machine())}
 	addrs, found, reason := l.host(ctx, name)
-	if found = strings.TrimSuffix(found, "."); reason == nil && found != strings.TrimSuffix(host, ".") {
-		j.obs.Set("resolved_name", found)
+	if reason != nil {
+		return addrs, reason
 	}
-	return addrs, reason
+	if r.cache != nil {
+		r.cache.put(l.key(name), addrs, found, l.life.keep())
+		j.setAge(false, 0)
+	}
+	j.found(host, found)
+	return addrs, nil
+}
+
+// found records the name that has the addresses, when it is not the host.
+func (j *journey) found(host, name string) {
+	if name = strings.TrimSuffix(name, "."); name != strings.TrimSuffix(host, ".") {
+		j.obs.Set("resolved_name", name)
+	}
 }
 
 // maxName is the length of the longest domain name as text, in bytes: 255 in
@@ -100,6 +119,7 @@ func only(family uint8, addrs []netip.Addr, host string) ([]netip.Addr, *check.R
 type lookup struct {
 	route  *router
 	system *system
+	life   shelfLife // of the answers, where they are to be cached
 }
 
 // host returns the addresses and the absolute name that has them.
@@ -218,6 +238,9 @@ func (l *lookup) name(ctx context.Context, config *resolvConf, name string) ([]n
 		cancel() // the other answer cannot help
 	}
 	v6 := <-six
+	if r := v6.reason; r != nil && r.Code != check.DNSNoData || reason != nil && reason.Code != check.DNSNoData {
+		l.life.partial.Store(true)
+	}
 	switch {
 	case reason == nil && v6.reason == nil:
 		return append(v6.addrs, v4...), nil
@@ -259,6 +282,9 @@ func (l *lookup) records(ctx context.Context, config *resolvConf, name string, q
 			continue
 		}
 		addrs, failure := addresses(msg, q, server.String())
+		if failure == nil && l.route.cache != nil {
+			l.life.note(msg)
+		}
 		if failure == nil || failure.Code == check.DNSNXDomain || failure.Code == check.DNSNoData {
 			return addrs, failure
 		}

@@ -23,6 +23,7 @@ import (
 type socket struct {
 	network string
 	remote  netip.AddrPort
+	device  string // network interface to go by; empty: the system chooses
 	fd      int
 
 	mu      sync.Mutex
@@ -39,8 +40,13 @@ const selfConnects = 3
 // openSocket connects a socket to an address, from one of this machine where
 // that is valid. Its errors are [net.OpError]s, as those of a [net.Dialer].
 func openSocket(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	return openSocketBy(ctx, network, "", from, to)
+}
+
+// openSocketBy is openSocket by a network interface.
+func openSocketBy(ctx context.Context, network, device string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	for range selfConnects {
-		s := &socket{network: network, remote: to}
+		s := &socket{network: network, remote: to, device: device}
 		if err := s.open(ctx, from); err != nil {
 			return nil, s.failure("dial", err)
 		}
@@ -74,7 +80,13 @@ func (s *socket) open(ctx context.Context, from netip.Addr) error {
 		return os.NewSyscallError("socket", err)
 	}
 	s.fd = fd
-	if err := s.bind(from); err != nil {
+	if s.device != "" {
+		err = bindDevice(uintptr(fd), s.network, s.device)
+	}
+	if err == nil {
+		err = s.bind(from)
+	}
+	if err != nil {
 		s.Close()
 		return err
 	}

@@ -6,12 +6,27 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"syscall"
 )
 
 // openSocket connects a socket to an address, from one of this machine where
 // that is valid.
 func openSocket(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	return openSocketBy(ctx, network, "", from, to)
+}
+
+// openSocketBy is openSocket by a network interface.
+func openSocketBy(ctx context.Context, network, device string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	dialer := net.Dialer{KeepAlive: -1} // a probe's connection is short
+	if device != "" {
+		dialer.Control = func(network, _ string, raw syscall.RawConn) error {
+			var failed error
+			if err := raw.Control(func(fd uintptr) { failed = bindDevice(fd, network, device) }); err != nil {
+				return err
+			}
+			return failed
+		}
+	}
 	if from.IsValid() {
 		local := netip.AddrPortFrom(from, 0)
 		if network == "udp" {

@@ -41,7 +41,7 @@ func (r *router) takeSources(errs *[]error, texts []string) {
 
 // same reports whether the options are the same.
 func (r *Route) same(to *Route) bool {
-	return r.Family == to.Family && r.Address == to.Address && slices.Equal(r.Source, to.Source) &&
+	return r.Family == to.Family && r.Address == to.Address && r.Require == to.Require && r.DNS == to.DNS && r.Interface == to.Interface && slices.Equal(r.Source, to.Source) &&
 		r.Resolver == to.Resolver && r.Search == to.Search
 }
 

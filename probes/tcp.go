@@ -45,6 +45,7 @@ type tcpOptions struct {
 	Port      int    `yaml:"port" required:"true" doc:"port to connect to"`
 	Close     string `yaml:"close" enum:"normal,reset" doc:"how to end the connection; reset leaves no port in TIME_WAIT, see docs/connections.md"`
 	Route     `yaml:",inline"`
+	Proxied   `yaml:",inline"`
 	TLS       *TLS       `yaml:"tls" doc:"speak TLS; {} does so with the defaults"`
 	Steps     []tcpStep  `yaml:"steps" doc:"dialogue after the connection, step by step"`
 	MaxBanner check.Size `yaml:"max_banner" doc:"most that is read for the banner or one step"`
@@ -84,18 +85,21 @@ type tcpProbe struct {
 	steps      []tcpStep
 	banner     bool // wanted by an expectation
 	max        int
+	proxied    *Proxied // what route.via was made of
 }
 
 // Build validates the options.
 func (o *tcpOptions) Build(setup check.Setup) (check.Plan, error) {
 	errs := o.validate()
-	route, err := o.Route.build()
+	route, err := o.Route.buildAll()
 	errs = append(errs, err, route.reaches("host", o.Host), route.closeBy(o.Close))
 	p := &tcpProbe{
 		host: o.Host, port: strconv.Itoa(o.Port), route: route,
 		steps: o.Steps, banner: setup.Needs("banner"), max: int(o.MaxBanner),
 	}
-	plan := check.Plan{Probe: p, Target: net.JoinHostPort(o.Host, p.port)}
+	p.proxied = &o.Proxied
+	plan := check.Plan{Probe: spreadOver(p, route, o.Host), Target: net.JoinHostPort(o.Host, p.port)}
+	errs = append(errs, o.fixed(setup, route, o.Host, o.Port, &plan.Secrets))
 	if o.TLS != nil {
 		p.secure = o.TLS
 		p.tls, err = o.TLS.build()

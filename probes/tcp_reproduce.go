@@ -11,6 +11,9 @@ import (
 // reproduce returns a shell line that makes the same connection, from the
 // same address where the check has one.
 func (p *tcpProbe) reproduce(from netip.Addr) string {
+	if p.route.via != nil || p.route.device != "" {
+		return p.proxied.viaCurl(from, p.route, p.host, p.port, p.secure)
+	}
 	if p.tls != nil {
 		return opensslLine(p.route, p.host, p.port, p.secure, from, nil)
 	}
@@ -31,7 +34,20 @@ func (p *tcpProbe) reproduce(from netip.Addr) string {
 
 // reproduce returns a shell line that makes the same handshake.
 func (p *tlsProbe) reproduce(from netip.Addr) string {
+	if (p.route.via != nil || p.route.device != "") && p.start == nil {
+		return p.proxied.viaCurl(from, p.route, p.host, p.port, p.secure)
+	}
 	var more shellLine
+	switch via := p.route.via; {
+	case via == nil:
+	case via.scheme != schemeHTTP:
+		return "" // openssl knows no such proxy
+	default:
+		more.add("-proxy", net.JoinHostPort(via.host, via.port))
+		if via.user != "" {
+			more.add("-proxy_user", via.user, "-proxy_pass", "pass:"+via.pass)
+		}
+	}
 	if p.start != nil {
 		more.add("-starttls", p.start.name)
 	}

@@ -38,6 +38,7 @@ type tlsOptions struct {
 	Scan     bool     `yaml:"scan" doc:"find out which versions and cipher suites the server accepts, the facts tls.versions and tls.ciphers"`
 	Close    string   `yaml:"close" enum:"normal,reset" doc:"how to end the connection; reset leaves no port in TIME_WAIT, see docs/connections.md"`
 	Route    `yaml:",inline"`
+	Proxied  `yaml:",inline"`
 	TLS      TLS `yaml:"tls" doc:"options of TLS"`
 }
 
@@ -78,7 +79,8 @@ type tlsProbe struct {
 	start      *startTLS // nil: TLS from the first byte
 	alpn       []string
 	tls        *tlsPlan
-	secure     *TLS // what tls was made of
+	secure     *TLS     // what tls was made of
+	proxied    *Proxied // what route.via was made of
 	// What to try out after the measurement.
 	versions, ciphers bool
 }
@@ -86,14 +88,16 @@ type tlsProbe struct {
 // Build validates the options.
 func (o *tlsOptions) Build(setup check.Setup) (check.Plan, error) {
 	p := &tlsProbe{
-		host: o.Host, alpn: o.ALPN, secure: &o.TLS,
+		host: o.Host, alpn: o.ALPN, secure: &o.TLS, proxied: &o.Proxied,
 		versions: o.Scan || setup.Needs(versionsFact), ciphers: o.Scan || setup.Needs(ciphersFact),
 	}
 	port, errs := o.validate(p)
 	var err error
 	p.port = strconv.Itoa(port)
-	p.route, err = o.Route.build()
+	p.route, err = o.Route.buildAll()
 	errs = append(errs, err, p.route.reaches("host", o.Host), p.route.closeBy(o.Close))
+	var secrets []string
+	errs = append(errs, o.fixed(setup, p.route, o.Host, port, &secrets))
 	p.tls, err = o.TLS.build()
 	if err = errors.Join(append(errs, err)...); err != nil {
 		return check.Plan{}, err
@@ -103,7 +107,7 @@ func (o *tlsOptions) Build(setup check.Setup) (check.Plan, error) {
 	if !o.TLS.Insecure {
 		defaults = append(defaults, check.Default{Expect: stapleFact + " != '" + stapleRevoked + "'", WhenSeen: true})
 	}
-	return check.Plan{Probe: p, Target: net.JoinHostPort(o.Host, p.port), Defaults: defaults}, nil
+	return check.Plan{Probe: spreadOver(p, p.route, p.host), Target: net.JoinHostPort(o.Host, p.port), Defaults: defaults, Secrets: secrets}, nil
 }
 
 // validate returns the port to connect to and what is wrong.

@@ -229,7 +229,7 @@ func TestPlaced(t *testing.T) {
 		{syscall.ECONNREFUSED, nowhere, check.ConnectRefused},
 	} {
 		err := error(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", c.errno)})
-		if got := placed(cause(err, check.ConnectTimeout), err, c.addr); got.Code != c.want {
+		if got := placed(cause(err, check.ConnectTimeout), err, "", c.addr); got.Code != c.want {
 			t.Errorf("%v for %s: %v, want %s", c.errno, c.addr, got, c.want)
 		}
 	}

@@ -56,6 +56,7 @@ type wsOptions struct {
 	Close        string            `yaml:"close" enum:"normal,reset" doc:"how to end the TCP connection after the closing handshake; reset leaves no port in TIME_WAIT, see docs/connections.md"`
 	TLS          TLS               `yaml:"tls" doc:"TLS of wss:// URLs"`
 	Route        `yaml:",inline"`
+	Proxied      `yaml:",inline"`
 }
 
 // wsStep sends, then waits for what it expects.
@@ -95,12 +96,12 @@ func (o *wsOptions) Build(s check.Setup) (check.Plan, error) {
 	b := &httpBuilder{
 		setup: s,
 		options: &httpOptions{
-			URL: address, Headers: o.Headers, Auth: o.Auth, Version: "1.1", Close: o.Close, TLS: o.TLS, Route: o.Route,
+			URL: address, Headers: o.Headers, Auth: o.Auth, Version: "1.1", Close: o.Close, TLS: o.TLS, Route: o.Route, Proxied: o.Proxied,
 		},
-		probe: &httpProbe{httpPlan: &httpPlan{method: "GET", version: "1.1", agent: "sonde/" + s.Version, insecure: o.TLS.Insecure}},
+		probe: &httpProbe{httpPlan: &httpPlan{method: "GET", version: "1.1", agent: "sonde/" + s.Version, insecure: o.TLS.Insecure, tunnels: true}},
 	}
 	b.probe.options = *b.options
-	for _, step := range []func() error{b.url, b.headers, b.auth, b.paths, b.reaches} {
+	for _, step := range []func() error{b.url, b.headers, b.auth, b.paths, b.reaches, b.proxy} {
 		errs = append(errs, step())
 	}
 	errs = append(errs, o.validate(b.probe)...)
@@ -116,7 +117,7 @@ func (o *wsOptions) Build(s check.Setup) (check.Plan, error) {
 	}
 	p.shown = p.withFields(sampleKey)
 	return check.Plan{
-		Probe: p, Target: "ws" + strings.TrimPrefix(b.probe.target, "http"), Secrets: b.secrets,
+		Probe: spreadOver(p, b.probe.home.route, b.probe.start.Hostname()), Target: "ws" + strings.TrimPrefix(b.probe.target, "http"), Secrets: b.secrets,
 		Defaults: append(p.defaults(), b.probe.home.tls.defaults()...),
 	}, nil
 }

@@ -20,7 +20,7 @@ func writeDetail(b *bytes.Buffer, r check.Result, o Options, p palette) {
 			b.WriteString("  " + l + "\n")
 		}
 	}
-	for _, l := range slices.Concat(detail(r, columns-2, p), sampleLines(r, o, columns-2)) {
+	for _, l := range slices.Concat(detail(r, columns-2, p), partLines(r, o, columns-2), sampleLines(r, o, columns-2)) {
 		b.WriteString("  " + l + "\n")
 	}
 }

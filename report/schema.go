@@ -36,6 +36,7 @@ func Schema(kinds []check.Kind) ([]byte, error) {
 		"verdict": object{"enum": []string{"up", "degraded", "down", "unknown"}},
 		"finding": findingSchema(),
 		"samples": samplesSchema(),
+		"part":    partSchema(),
 	}
 	maps.Copy(defs, comparisonSchemas())
 	attempt := reasonFields()
@@ -111,10 +112,6 @@ func findingSchema() object {
 }
 
 func resultSchema(kinds []check.Kind) object {
-	phases := object{}
-	for _, name := range check.PhaseNames() {
-		phases[name+"_seconds"] = object{"type": "number"}
-	}
 	text := object{"type": "string"}
 	result := fields(object{
 		"schema": schemaNumber(), "origin": typed("string", "the node"), "seq": count0("counts the runs of the check"),
@@ -128,7 +125,8 @@ func resultSchema(kinds []check.Kind) object {
 		"attempts": count0("how many were made"), "flaky": typed("boolean", "up or degraded, but only after a failed attempt"),
 		"failed_attempts": list(object{"$ref": "#/$defs/attempt"}, "those before the last"),
 		"samples":         object{"$ref": "#/$defs/samples"},
-		"phases":          object{"type": "object", "properties": phases, "description": "times of the phases that took place"},
+		"parts":           list(object{"$ref": "#/$defs/part"}, "outcomes of the parts, such as each address of a name; only where a check asks for them"),
+		"phases":          phasesSchema(),
 		"facts":           typed("object", "what was observed, nested at the dots"),
 		"findings":        list(object{"$ref": "#/$defs/finding"}, "the expectations that were evaluated"),
 		"reproduce":       typed("string", "a shell line that shows the same"),
@@ -147,6 +145,25 @@ func resultSchema(kinds []check.Kind) object {
 		result["allOf"] = byKind
 	}
 	return result
+}
+
+func phasesSchema() object {
+	phases := object{}
+	for _, name := range check.PhaseNames() {
+		phases[name+"_seconds"] = object{"type": "number"}
+	}
+	return object{"type": "object", "properties": phases, "description": "times of the phases that took place"}
+}
+
+func partSchema() object {
+	return fields(object{
+		"name":    typed("string", "of the part: an address, v4 or v6"),
+		"verdict": object{"$ref": "#/$defs/verdict"}, "reason": object{"$ref": "#/$defs/reason"},
+		"latency_seconds": number0("of the part, with what finding the parts took"),
+		"phases":          phasesSchema(),
+		"facts":           typed("object", "what was observed, nested at the dots; of the kind's facts"),
+		"findings":        list(object{"$ref": "#/$defs/finding"}, "the expectations that were evaluated"),
+	}, "name", "verdict", "latency_seconds", "phases", "facts", "findings")
 }
 
 // factsSchema nests the declared facts as results do. Where a fact's name is

@@ -28,7 +28,7 @@ func writeTable(b *bytes.Buffer, r run) {
 		t.rows(b)
 	}
 	for _, r := range t.results {
-		if r.Verdict != check.Up || r.Flaky || t.o.Verbose && r.Sample != nil {
+		if r.Verdict != check.Up || r.Flaky || t.o.Verbose && r.Sample != nil || len(r.Parts) > 0 {
 			writeDetail(b, r, t.o, t.p)
 		}
 	}

@@ -93,14 +93,21 @@ func (m *meter) observe(ctx context.Context, c *check.Check, timeout time.Durati
 	defer recovered(c, r)
 	actx := &attemptContext{Context: ctx, deadline: time.Now().Add(timeout)}
 	defer actx.end(context.Canceled)
+	if spreader, ok := c.Probe.(check.Spreader); ok {
+		return m.spread(ctx, actx, c, spreader, r)
+	}
 	o := c.Probe.Observe(actx)
-	// A failure of a probe that was interrupted is the interruption, whatever
-	// the probe took it for.
+	unlessCut(ctx, &o)
+	*r = c.Result(&o, c.Judge(&o))
+	return !o.Failure.IsZero()
+}
+
+// unlessCut makes the failure of a probe that was interrupted the interruption,
+// whatever the probe took it for.
+func unlessCut(ctx context.Context, o *check.Observation) {
 	if !o.Failure.IsZero() && ctx.Err() != nil {
 		o.Failure = check.Reason{Code: check.LocalShutdown, Message: "cut short: " + endWords(ctx)}
 	}
-	*r = c.Result(&o, c.Judge(&o))
-	return !o.Failure.IsZero()
 }
 
 // recovered, deferred, makes a result of a panic.

@@ -1,7 +1,7 @@
 package testnet
 
 import (
-	"io"
+	"bytes"
 	"net"
 	"time"
 )
@@ -36,11 +36,13 @@ func connectionFaults() []Fault {
 	}
 }
 
-// endless says the text again and again until the peer closes.
+// endless says the text again and again until the peer closes, many at a time
+// and without garbage of its own.
 func endless(text string) func(net.Conn) {
+	block := bytes.Repeat([]byte(text), 1+4<<10/len(text))
 	return func(conn net.Conn) {
 		for err := error(nil); err == nil; {
-			_, err = io.WriteString(conn, text)
+			_, err = conn.Write(block)
 		}
 	}
 }

@@ -56,13 +56,8 @@ func ReplyForever(start, unit string) func(net.Conn) {
 		if ReadRequest(conn) == nil {
 			return
 		}
-		block := unit
-		for len(block) < 4<<10 {
-			block += unit
-		}
-		_, err := io.WriteString(conn, start)
-		for err == nil {
-			_, err = io.WriteString(conn, block)
+		if _, err := io.WriteString(conn, start); err == nil {
+			endless(unit)(conn)
 		}
 	}
 }
