@@ -172,8 +172,11 @@ func (p *udpProbe) Observe(ctx context.Context) check.Observation {
 	switch ok := j.obs.Facts.Get("dialogue"); {
 	case ok == true:
 		j.obs.Set("rtt", h.took)
-	case h.received == 0:
-		return j.fail(check.ConnectTimeout, j.obs.Because["dialogue"].Message)
+	case h.received == 0: // nobody was there to talk to
+		message := j.obs.Because["dialogue"].Message
+		j.obs.Facts.Delete("dialogue")
+		delete(j.obs.Because, "dialogue")
+		return j.fail(check.ConnectTimeout, message)
 	}
 	return j.end()
 }

@@ -101,9 +101,12 @@ func TestUDPGoesWrong(t *testing.T) {
 			}
 			o := observeUDP(t, host, port, limit, steps("ping", "pong"))
 			wantFailure(t, o, c.want)
-			reason := o.Because["dialogue"]
-			if !strings.Contains(reason.Message, c.because) || (c.want == "" && c.because == "") != (o.Facts.Get("dialogue") == true) {
-				t.Errorf("%v, dialogue %v", reason, o.Facts.Get("dialogue"))
+			reason, want := o.Because["dialogue"], any(c.because == "")
+			if c.want != "" {
+				want = nil
+			}
+			if got := o.Facts.Get("dialogue"); got != want || !strings.Contains(reason.Message, c.because) {
+				t.Errorf("%v, dialogue %v, want %v", reason, got, want)
 			}
 			if c.want == check.ConnectTimeout && (!strings.Contains(o.Failure.Message, "want a match of pong") || o.Facts.Get("answer") != nil) {
 				t.Errorf("%v, answer %v", o.Failure, o.Facts.Get("answer"))
