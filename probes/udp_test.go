@@ -2,6 +2,7 @@ package probes
 
 import (
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -122,6 +123,36 @@ func TestUDPEmptyIsAnAnswer(t *testing.T) {
 	o := observeUDP(t, host, port, patience, steps("x", "^$"))
 	wantFailure(t, o, "")
 	wantFacts(t, o, check.FactsOf(map[string]any{"dialogue": true, "answer": "", "bytes": 0, answerHexFact: ""}))
+}
+
+// TestUDPSource sends from an address of this machine that is not the usual one.
+func TestUDPSource(t *testing.T) {
+	t.Parallel()
+	server, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	came := make(chan string, 1)
+	go func() {
+		buf := make([]byte, 16)
+		if n, from, err := server.ReadFrom(buf); err == nil {
+			came <- from.String()
+			_, _ = server.WriteTo(buf[:n], from)
+		}
+	}()
+	host, port := split(t, server.LocalAddr().String())
+	o := observeUDP(t, host, port, patience, steps("x", "x"), func(o *udpOptions) { o.Source = []string{"127.0.0.3"} })
+	if runtime.GOOS != "linux" { // others have to give loopback more addresses first
+		if o.Failure.Code != "" && !o.Failure.Code.Local() {
+			t.Errorf("%v", o.Failure)
+		}
+		return
+	}
+	wantFailure(t, o, "")
+	if from := <-came; !strings.HasPrefix(from, "127.0.0.3:") {
+		t.Errorf("it came from %s", from)
+	}
 }
 
 // TestUDPFlood floods the probe with answers that are none until its time is over.
