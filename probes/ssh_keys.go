@@ -133,7 +133,7 @@ func (p *sshProbe) askAll(ctx context.Context, j *journey, first *sshSession) {
 	start := time.Now()
 	defer func() { j.idle += time.Since(start) }()
 	keys := map[string]string{first.key.Type(): ssh.FingerprintSHA256(first.key)}
-	offers := parseKexInit(first.kexInit)
+	offers := first.offers()
 	for _, t := range hostKeyTypes {
 		has := func(algorithm string) bool { return slices.Contains(offers.keys, algorithm) }
 		if slices.Contains(t.algorithms, first.key.Type()) || !slices.ContainsFunc(t.algorithms, has) {

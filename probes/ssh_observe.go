@@ -220,8 +220,16 @@ func (s *sshSession) greeted(banner string) error {
 	return nil
 }
 
+// offers returns the server's algorithms.
+func (s *sshSession) offers() sshOffers {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return parseKexInit(s.kexInit)
+}
+
 // report sets the facts that the session has seen.
 func (s *sshSession) report(o *check.Observation, hostKeys []string) {
+	offers := s.offers()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if text := clean(s.preamble); text != "" && s.banner != "" {
@@ -235,7 +243,6 @@ func (s *sshSession) report(o *check.Observation, hostKeys []string) {
 		o.Set("software", clean([]byte(m[2])))
 		o.Set("comment", clean([]byte(m[3])))
 	}
-	offers := parseKexInit(s.kexInit)
 	offers.report(o)
 	if s.key != nil {
 		o.Set("key.type", s.key.Type())

@@ -154,6 +154,20 @@ func TestDialogue(t *testing.T) {
 	}
 }
 
+// TestDialogueOfBytes sends what is no text.
+func TestDialogueOfBytes(t *testing.T) {
+	t.Parallel()
+	host, port := listen(t, func(conn net.Conn) {
+		sent := make([]byte, 8)
+		if _, err := io.ReadFull(conn, sent); err == nil && string(sent) == "\x00\x00\x00\x08\x04\xd2\x16\x2f" {
+			_, _ = io.WriteString(conn, "N")
+		}
+	})
+	o := observeTCP(t, tcpOptions{Steps: []step{{SendHex: "00000008 04D2162f", Expect: regexp.MustCompile("^[SN]")}}}, host, port, patience)
+	wantFailure(t, o, "")
+	wantFacts(t, o, check.FactsOf(map[string]any{"dialogue": true, "answer": "N"}))
+}
+
 func TestDialogueGoesWrong(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
