@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"net/url"
 	"slices"
@@ -20,7 +21,7 @@ const Masked = "***"
 const minSecret = 3
 
 // Mask hides secrets in text, in each form in which they can turn up: plain,
-// URL-escaped, quoted for JSON, Go or a shell, base64, and with dots for what is not
+// URL-escaped, quoted for JSON, Go or a shell, base64, hexadecimal, and with dots for what is not
 // printable. The nil Mask hides nothing. It is safe
 // for concurrent use.
 type Mask struct {
@@ -63,7 +64,7 @@ func spellings(s string) []string {
 		s, url.QueryEscape(s), url.PathEscape(s), inner(string(quoted)), inner(strconv.Quote(s)), dotted(s),
 		strings.ReplaceAll(s, "'", `'\''`),
 		strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\t", `\t`, "\r", `\r`).Replace(s), // in $'...'
-		std, strings.TrimRight(std, "="), raw,
+		std, strings.TrimRight(std, "="), raw, hex.EncodeToString([]byte(s)),
 	}
 	return slices.DeleteFunc(all, func(f string) bool { return len(f) < minSecret })
 }

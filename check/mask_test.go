@@ -20,6 +20,7 @@ func TestMask(t *testing.T) {
 		{"query", []string{"a b&c"}, "https://x/?k=a+b%26c", "https://x/?k=***"},
 		{"path", []string{"a b/c"}, "https://x/a%20b%2Fc", "https://x/***"},
 		{"quoted", []string{"say \"hi\""}, `{"k":"say \"hi\""}`, `{"k":"***"}`},
+		{"hexadecimal", []string{"hunter2"}, "answer_hex 0068756e74657232ff", "answer_hex 00***ff"},
 		{"base64", []string{"user:hunter2"}, "Basic dXNlcjpodW50ZXIy", "Basic ***"},
 		{"lines", []string{"first\nsecond\n"}, "in second place", "in *** place"},
 		{"too short", []string{"ab", ""}, "ab cab", "ab cab"},

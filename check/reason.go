@@ -66,6 +66,10 @@ const (
 
 	ExecTimeout Code = "exec.timeout"
 
+	SSHMalformed   Code = "ssh.malformed"
+	SSHNegotiation Code = "ssh.negotiation"
+	SSHTimeout     Code = "ssh.timeout"
+
 	LocalPermission Code = "local.permission"
 	LocalFD         Code = "local.fd"
 	LocalPorts      Code = "local.ports"
@@ -137,6 +141,9 @@ func Codes() []CodeDoc {
 		{ICMPFragmentation, "the packets are too large for the way and must not be fragmented"},
 		{ICMPLoss, "more packets were lost than expected"},
 		{ExecTimeout, "the program did not end in time"},
+		{SSHMalformed, "the peer does not speak SSH, or breaks the protocol"},
+		{SSHNegotiation, "no common version or algorithm of SSH"},
+		{SSHTimeout, "the SSH banner or the key exchange did not come in time"},
 		{LocalPermission, "sonde is not allowed to measure this"},
 		{LocalFD, "out of file descriptors"},
 		{LocalPorts, "out of local ports"},

@@ -19,8 +19,8 @@ const checkLong = `Look at targets now, without a file.
 
 A TARGET is https://host/path, http://host/path, tcp://host:port, tls://host:port,
 dns://server[:port]/name?type=MX, dns:name?type=A (asks the system's resolver),
-icmp://host, wss://host/path, grpc://host:port/service, or a bare host name or
-host:port. 'sonde kinds' lists all that there is.
+icmp://host, wss://host/path, grpc://host:port/service, ssh://host, ntp://host,
+udp://host:port?send=TEXT&expect=REGEXP, or a bare host name or host:port. 'sonde kinds' lists all that there is.
 
 On a terminal each target gets a card with its phases, facts and findings; in a
 pipe they share a table. The flags are those that a curl user looks for; --set

@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"exits":       exits,
 			"serve":       serve,
 			"serveLate":   serveLate,
+			"serveNet":    serveNet,
 			"interrupt":   interrupt,
 			"interruptAt": interruptAt,
 			"unread":      unreadPipe,

@@ -60,6 +60,14 @@ func (j *job) endpoint(n *yaml.Node) {
 		if scheme == "tls" {
 			it.option("tls", fields{})
 		}
+	case scheme == "ssh":
+		if !j.gatusSSH(it, o, rest) {
+			return
+		}
+	case scheme == "udp":
+		if !j.gatusUDP(it, o, rest) {
+			return
+		}
 	case scheme == "icmp":
 		it.kind = "icmp"
 		it.option("host", j.literal(strings.TrimSuffix(rest, "/")))
@@ -77,6 +85,36 @@ func (j *job) endpoint(n *yaml.Node) {
 	}
 	o.rest("method", "body", "headers", "graphql")
 	j.add(it)
+}
+
+// gatusSSH imports an endpoint whose banner Gatus reads; that is all it does
+// without a login.
+func (j *job) gatusSSH(it *item, o *object, address string) bool {
+	if login, _ := o.object("ssh"); login.str("username") != "" || login.str("password") != "" || login.str("private-key") != "" {
+		j.skip(it, o.at, it.name+" is left out, for sonde makes no login over SSH")
+		return false
+	}
+	it.kind = "ssh"
+	address = strings.TrimSuffix(address, "/")
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		address = net.JoinHostPort(strings.Trim(address, "[]"), "22")
+	}
+	return j.hostPort(it, o, address)
+}
+
+// gatusUDP imports an endpoint to which Gatus sends the body. Any answer will do.
+func (j *job) gatusUDP(it *item, o *object, address string) bool {
+	body := o.str("body")
+	if body == "" {
+		j.skip(it, o.at, it.name+" is left out, for udp:// without a body tells nothing")
+		return false
+	}
+	it.kind = "udp"
+	if !j.hostPort(it, o, address) {
+		return false
+	}
+	it.option("steps", []fields{{{"send", j.body(it, body, o.place("body"))}, {"expect", "(?s)^.*"}}})
+	return true
 }
 
 // hostPort sets host and port, or leaves the check out.
@@ -159,7 +197,7 @@ func (j *job) gatusClient(it *item, endpoint *object) {
 			it.option("proxy", j.url(it, proxy, o.place("proxy-url")))
 		}
 	}
-	if it.kind != "icmp" && it.kind != "dns" {
+	if it.kind == "http" || it.kind == "tcp" {
 		j.gatusTLS(it, o)
 	}
 	switch network := o.str("network"); {

@@ -92,8 +92,12 @@ func (c comparison) expression(kind string) (string, error) {
 		return c.body()
 	case name == "BODY" && kind == "tcp":
 		return "", fmt.Errorf("what a TCP connection answers")
+	case name == "BODY" && kind == "udp" && c.left.path == "" && c.left.function == "":
+		return c.texts("answer")
 	case name == "STATUS" && kind == "http":
 		return c.status()
+	case name == "STATUS" && kind == "ssh" && c.operator == "==" && c.right == "0":
+		return "", nil // there was a banner
 	case name == "RESPONSE_TIME":
 		return c.time("latency")
 	case name == "CERTIFICATE_EXPIRATION" && (kind == "http" || kind == "tcp"):

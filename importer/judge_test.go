@@ -142,6 +142,49 @@ func TestGatusClosedPort(t *testing.T) {
 	}
 }
 
+// TestGatusOverOthers measures endpoints of UDP and SSH.
+func TestGatusOverOthers(t *testing.T) {
+	echo, err := testnet.ListenUDP(testnet.EchoUDP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = echo.Close() }()
+	mute, err := testnet.ListenUDP(func([]byte, func([]byte)) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = mute.Close() }()
+	keys, err := testnet.SSHKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sshd, err := testnet.ListenTCP(testnet.SSH(keys, nil, func() { t.Error("a login") }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sshd.Close() }()
+	for _, tc := range []struct {
+		url, condition string
+		want           check.Verdict
+	}{
+		{"udp://" + echo.Addr(), "[BODY] == ping", check.Up},
+		{"udp://" + echo.Addr(), "[BODY] == pong", check.Down},
+		{"udp://" + echo.Addr(), "[CONNECTED] == true", check.Up},
+		{"udp://" + mute.Addr(), "[CONNECTED] == true", check.Down},
+		{"udp://" + mute.Addr(), "[CONNECTED] == false", check.Up},
+		{"ssh://" + sshd.Addr(), "[STATUS] == 0", check.Up},
+		{"ssh://" + sshd.Addr(), "[CONNECTED] == false", check.Down},
+	} {
+		source := fmt.Sprintf("endpoints: [{name: x, url: %q, body: ping, client: {timeout: 300ms}, conditions: [%q]}]", tc.url, tc.condition)
+		if strings.HasPrefix(tc.url, "ssh") {
+			source = strings.Replace(source, "300ms", "10s", 1)
+		}
+		if verdict, why := judge(t, source); verdict != tc.want {
+			t.Errorf("%s of %s: %v, %s", tc.condition, tc.url, verdict, why)
+		}
+	}
+}
+
 func TestGatusDNS(t *testing.T) {
 	server, err := testnet.ListenDNS(func(q *testnet.DNSQuery) {
 		m := q.Answer()
@@ -233,6 +276,19 @@ func TestPlugins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var ports []string // of UDP: an echo, and a clock that is 90 seconds ahead
+	for _, handler := range []func([]byte, func([]byte)){testnet.EchoUDP, testnet.NTP{Stratum: 1, Ahead: 90 * time.Second}.Serve} {
+		server, err := testnet.ListenUDP(handler)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = server.Close() }()
+		_, port, err := net.SplitHostPort(server.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, port)
+	}
 	web := "check_http -H 127.0.0.1 -p " + base.Port() + " -u /?body=hello"
 	for line, want := range map[string]check.Verdict{
 		web:                        check.Up,
@@ -246,11 +302,16 @@ func TestPlugins(t *testing.T) {
 		web + " -w 0.000001 -c 60": check.Degraded,
 		web + " -c 0.000001":       check.Down,
 		web + " -e 204":            check.Down,
-		"check_tcp -H 127.0.0.1 -p " + tcp + " -e SSH-":         check.Up,
-		"check_tcp -H 127.0.0.1 -p " + tcp + " -e FTP -t 1":     check.Down,
-		"check_tcp -H 127.0.0.1 -p " + tcp + " -e FTP -e SSH":   check.Up,
-		"check_ssh -p " + tcp + " 127.0.0.1":                    check.Up,
-		"check_ssh -t 1 -r OpenSSH -p " + tcp + " -H 127.0.0.1": check.Down,
+		"check_tcp -H 127.0.0.1 -p " + tcp + " -e SSH-":                 check.Up,
+		"check_tcp -H 127.0.0.1 -p " + tcp + " -e FTP -t 1":             check.Down,
+		"check_tcp -H 127.0.0.1 -p " + tcp + " -e FTP -e SSH":           check.Up,
+		"check_udp -H 127.0.0.1 -p " + ports[0] + " -s ping -e pi":      check.Up,
+		"check_udp -H 127.0.0.1 -p " + ports[0] + " -s ping -e no -t 1": check.Down,
+		"check_ntp_time -H 127.0.0.1 -p " + ports[1]:                    check.Degraded,
+		"check_ntp_time -H 127.0.0.1 -w 1 -c 2 -p " + ports[1]:          check.Down,
+		"check_ntp_time -H 127.0.0.1 -w 95 -c 99 -p " + ports[1]:        check.Up,
+		"check_ssh -p " + tcp + " 127.0.0.1":                            check.Up,
+		"check_ssh -t 1 -r OpenSSH -p " + tcp + " -H 127.0.0.1":         check.Down,
 	} {
 		result, err := importer.Command(strings.Fields(line))
 		if err != nil {

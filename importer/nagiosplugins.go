@@ -26,6 +26,7 @@ const (
 	httpOptions   = commonOptions + "I=IP-address p=port u=url S:ssl x/sni e=expect s=string r=regex l/linespan R=eregi m=pagesize " +
 		"P=post j=method a=authorization b=proxy-authorization k=header A=useragent T=content-type C=certificate f=onredirect N/no-body " +
 		"d=header-string M=max-age E/extended-perfdata L/link J=client-cert K=private-key"
+	ntpOptions  = commonOptions + "p=port q/quiet o=time-offset d=delay k=retries"
 	pingOptions = commonOptions + "p=packets n=number L/link i=interval I=max_interval b=bytes l=ttl s=source m=minhosts"
 )
 
@@ -46,6 +47,8 @@ func plugins() map[string]plugin {
 		"check_ssmtp":    banner(465, "220", true),
 		"check_smtp":     {commonOptions + "p=port e=expect f=from C=command R=response F=fqdn S/starttls D=certificate A=authtype U=authuser P=authpass q/ignore-quit-failure", smtpPlugin},
 		"check_ssh":      {commonOptions + "p=port r=remote-version P=remote-protocol", sshPlugin},
+		"check_udp":      {commonOptions + "p=port s=send e=expect q=quit E/escape A/all M=mismatch", udpPlugin},
+		"check_ntp_time": {ntpOptions, ntpPlugin},
 		"check_dns":      {commonOptions + "s=server a=expected-address A/expect-authority q=querytype n/accept-cname", dnsPlugin},
 		"check_dig":      {commonOptions + "p=port l=query_address T=record_type a=expected_address A=dig-arguments", digPlugin},
 		"check_ping":     {pingOptions, pingPlugin},
@@ -290,6 +293,39 @@ func tcpPlugin(f *flags, port int, expect string, tls bool) error {
 	f.all("q") // good manners, which decide nothing
 	f.all("E")
 	f.thresholds()
+	return nil
+}
+
+// udpPlugin reads check_udp, which is check_tcp with datagrams.
+func udpPlugin(f *flags) error {
+	if !f.has("s") || !f.has("e") {
+		return errors.New("it needs -s and -e")
+	}
+	err := tcpPlugin(f, 0, "", false)
+	f.item.kind = "udp"
+	return err
+}
+
+// ntpPlugin reads check_ntp_time, which has thresholds of its own.
+func ntpPlugin(f *flags) error {
+	if f.first("H", "") == "" {
+		return errHost
+	}
+	f.common()
+	f.item.kind = "ntp"
+	f.item.option("host", f.first("H", ""))
+	if port := f.first("p", ""); port != "" {
+		f.item.option("port", f.job.port(port))
+	}
+	warning, critical := time.Minute, 2*time.Minute
+	if d, ok := f.seconds("w"); ok {
+		warning = d
+	}
+	if d, ok := f.seconds("c"); ok {
+		critical = d
+	}
+	f.item.prefers("off_by <= %s", duration(warning))
+	f.item.wants("off_by <= %s", duration(critical))
 	return nil
 }
 

@@ -2,6 +2,7 @@ package probes
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -52,7 +53,7 @@ func (j *journey) detail(state *tls.ConnectionState, plan *tlsPlan, now time.Tim
 	pin := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
 	o.Set("tls.client_cert", j.certAsked)
 	o.Set("cert.signature", leaf.SignatureAlgorithm.String())
-	o.Set("cert.key_bits", keyBits(leaf))
+	o.Set("cert.key_bits", keyBits(leaf.PublicKey))
 	o.Set("cert.pin", base64.StdEncoding.EncodeToString(pin[:]))
 	o.Set("cert.presented", len(certs))
 	o.Set("cert.presented_expires_in", chainEnd([][]*x509.Certificate{certs}).Sub(now))
@@ -66,8 +67,9 @@ func (j *journey) detail(state *tls.ConnectionState, plan *tlsPlan, now time.Tim
 	}
 }
 
-func keyBits(leaf *x509.Certificate) int {
-	switch key := leaf.PublicKey.(type) {
+// keyBits returns the size of a public key, 0 when its kind is not known.
+func keyBits(key crypto.PublicKey) int {
+	switch key := key.(type) {
 	case *rsa.PublicKey:
 		return key.N.BitLen()
 	case *ecdsa.PublicKey:

@@ -54,6 +54,9 @@ func kindsUnderTest() map[string]conformance {
 		},
 		"grpc":      {target: func(addr string) string { return "grpc://" + addr + "/orders" }, dead: check.ConnectRefused},
 		"websocket": {target: func(addr string) string { return "ws://" + addr + "/" }, dead: check.ConnectRefused},
+		"ssh":       {target: func(addr string) string { return "ssh://" + addr }, dead: check.ConnectRefused},
+		"udp":       {target: func(addr string) string { return "udp://" + addr + "?send=ping&expect=pong" }, dead: check.ConnectRefused},
+		"ntp":       {target: func(addr string) string { return "ntp://" + addr }, dead: check.ConnectRefused},
 		"toy":       {target: func(addr string) string { return "toy://" + addr }, dead: check.ConnectRefused},
 	}
 }

@@ -3,11 +3,14 @@ package probes
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,43 +22,73 @@ import (
 // complete.
 const quiet = 50 * time.Millisecond
 
-// talk reads the banner and makes the steps of the dialogue. What the peer
-// says or fails to say becomes facts; only a broken connection is a failure.
-func (p *tcpProbe) talk(ctx context.Context, j *journey, conn net.Conn) {
-	h := &hearing{conn: conn, max: p.max, ctx: ctx}
-	if p.banner && !p.bannerIsFirstAnswer() {
+// step of a dialogue sends, then waits for what it expects.
+type step struct {
+	Send    string         `yaml:"send" doc:"text to send as it is; write line ends as \\r\\n in double quotes"`
+	SendHex string         `yaml:"send_hex" doc:"bytes to send in place of text, in hexadecimal; spaces may stand between them"`
+	Expect  *regexp.Regexp `yaml:"expect" doc:"regular expression (RE2) that what the peer sends must match"`
+}
+
+// payloads returns the steps with all that they send in Send, and what is wrong
+// with them.
+func payloads(steps []step) ([]step, []error) {
+	var errs []error
+	steps = slices.Clone(steps)
+	for i := range steps {
+		s := &steps[i]
+		option := fmt.Sprintf("steps[%d]", i)
+		switch {
+		case s.Send != "" && s.SendHex != "":
+			errs = append(errs, check.OptionErrorf(option, "give send or send_hex, not both"))
+		case s.SendHex != "":
+			raw, err := hex.DecodeString(strings.Join(strings.Fields(s.SendHex), ""))
+			if err != nil || len(raw) == 0 {
+				errs = append(errs, check.OptionErrorf(option+".send_hex", "%s is not hexadecimal, two digits a byte", excerpt([]byte(s.SendHex))))
+			}
+			s.Send = string(raw)
+		case s.Send == "" && s.Expect == nil:
+			errs = append(errs, check.OptionErrorf(option, "a step needs send or expect"))
+		}
+	}
+	return steps, errs
+}
+
+// talk makes the steps of a dialogue, after it has read the banner where that
+// is wanted. What the peer says or fails to say becomes facts; an error is of
+// the connection.
+func (j *journey) talk(h *hearing, steps []step, banner bool) error {
+	if banner && !bannerIsFirstAnswer(steps) {
 		start := time.Now()
 		err := h.until(func(text []byte, final bool) bool { return final || bytes.IndexByte(text, '\n') >= 0 })
 		j.timed(check.PhaseWait, start)
-		p.sawBanner(j, h, time.Since(start))
+		j.sawBanner(h, time.Since(start))
 		if err = unheard(err); err != nil {
-			j.obs.Failure = j.cause(err, check.ConnectTimeout)
-			return
+			return err
 		}
 	}
-	for i, s := range p.steps {
-		ok, err := p.step(j, h, i, s)
+	for i, s := range steps {
+		ok, err := j.step(h, i, s)
 		if err != nil {
-			j.obs.Failure = j.cause(err, check.ConnectTimeout)
-			return
+			return err
 		}
 		if !ok {
 			j.obs.Set("dialogue", false)
-			return
+			return nil
 		}
 	}
-	if len(p.steps) > 0 {
+	if len(steps) > 0 {
 		j.obs.Set("dialogue", true)
 	}
+	return nil
 }
 
 // bannerIsFirstAnswer tells that the first step waits for the peer to speak
 // first, so that its text is the banner.
-func (p *tcpProbe) bannerIsFirstAnswer() bool {
-	return len(p.steps) > 0 && p.steps[0].Send == "" && p.steps[0].Expect != nil
+func bannerIsFirstAnswer(steps []step) bool {
+	return len(steps) > 0 && steps[0].Send == "" && steps[0].Expect != nil
 }
 
-func (p *tcpProbe) sawBanner(j *journey, h *hearing, took time.Duration) {
+func (j *journey) sawBanner(h *hearing, took time.Duration) {
 	if len(h.text) > 0 {
 		j.obs.Set("banner", clean(h.text))
 		return
@@ -69,7 +102,7 @@ func (p *tcpProbe) sawBanner(j *journey, h *hearing, took time.Duration) {
 
 // step makes one step and reports whether it went as expected. An error is of
 // the connection.
-func (p *tcpProbe) step(j *journey, h *hearing, i int, s tcpStep) (bool, error) {
+func (j *journey) step(h *hearing, i int, s step) (bool, error) {
 	if s.Send != "" {
 		start := time.Now()
 		_, err := io.WriteString(h.conn, s.Send)
@@ -82,6 +115,9 @@ func (p *tcpProbe) step(j *journey, h *hearing, i int, s tcpStep) (bool, error) 
 		return true, nil
 	}
 	var found []int
+	if h.packets {
+		h.text, h.received, h.cut = nil, 0, false
+	}
 	start := time.Now()
 	err := h.until(func(text []byte, final bool) bool {
 		found = s.Expect.FindSubmatchIndex(text)
@@ -90,9 +126,12 @@ func (p *tcpProbe) step(j *journey, h *hearing, i int, s tcpStep) (bool, error) 
 	})
 	took := time.Since(start)
 	j.timed(check.PhaseWait, start)
-	j.obs.Set("answer", clean(h.text))
+	if !h.packets || h.received > 0 {
+		j.obs.Set("answer", clean(h.text))
+	}
+	h.took = took
 	if i == 0 && s.Send == "" {
-		p.sawBanner(j, h, took)
+		j.sawBanner(h, took)
 	}
 	if found == nil {
 		if err := unheard(err); err != nil {
@@ -102,7 +141,9 @@ func (p *tcpProbe) step(j *journey, h *hearing, i int, s tcpStep) (bool, error) 
 		return false, nil
 	}
 	capture(&j.obs, s.Expect, h.text, found)
-	h.text = h.text[found[1]:]
+	if !h.packets {
+		h.text = h.text[found[1]:]
+	}
 	return true, nil
 }
 
@@ -138,9 +179,14 @@ func clean(text []byte) string {
 type hearing struct {
 	conn  net.Conn
 	ctx   context.Context
-	text  []byte // heard and not yet used up
-	max   int    // how much text may grow
-	ended bool   // the peer closed its side
+	text  []byte        // heard and not yet used up
+	max   int           // how much text may grow
+	ended bool          // the peer closed its side
+	took  time.Duration // until the last step was answered
+
+	packets  bool // each read is a message of its own, which replaces text
+	received int  // packets of this step
+	cut      bool // the last one is larger than max
 }
 
 // errFull tells that the peer said more than the limit.
@@ -153,6 +199,9 @@ var errFull = errors.New("limit reached")
 // enough is called each time that the text has grown by an eighth, which
 // bounds the work on a peer that sends byte by byte.
 func (h *hearing) until(enough func(text []byte, final bool) bool) error {
+	if h.packets {
+		return h.untilPacket(enough)
+	}
 	asked := 0
 	for {
 		if grown := len(h.text) - asked; grown > asked/8 {
@@ -180,6 +229,28 @@ func (h *hearing) until(enough func(text []byte, final bool) bool) error {
 			h.ended = true
 		case err != nil:
 			return h.last(enough, err)
+		}
+	}
+}
+
+// untilPacket reads until a packet is enough; others are passed over, for they
+// may be late or of somebody else. An empty one is a packet, too.
+func (h *hearing) untilPacket(enough func([]byte, bool) bool) error {
+	room := h.max + 1 // to see that a packet is larger
+	if runtime.GOOS == "windows" {
+		room = 64 << 10 // where one that is cut is an error
+	}
+	buf := make([]byte, room)
+	for {
+		n, err := h.conn.Read(buf)
+		if err != nil {
+			return err
+		}
+		h.received++
+		h.cut = n > h.max
+		h.text = append(h.text[:0], buf[:min(n, h.max)]...)
+		if !h.cut && enough(h.text, true) {
+			return nil
 		}
 	}
 }
@@ -219,9 +290,13 @@ func (h *hearing) mismatch(i int, want *regexp.Regexp, took time.Duration) strin
 	switch {
 	case len(h.text) == 0 && h.ended:
 		return step + fmt.Sprintf("the peer closed the connection, want a match of %s", want)
+	case h.cut:
+		return step + fmt.Sprintf("got more than %s in one datagram: %s, want a match of %s", check.Size(h.max), excerpt(h.text), want)
+	case len(h.text) == 0 && h.received > 0:
+		return step + fmt.Sprintf("got an empty datagram, want a match of %s", want)
 	case len(h.text) == 0:
 		return step + fmt.Sprintf("no answer within %s, want a match of %s", check.FormatDuration(took), want)
-	case len(h.text) >= h.max:
+	case len(h.text) >= h.max && !h.packets:
 		return step + fmt.Sprintf("no match of %s in the first %s: %s", want, check.Size(h.max), excerpt(h.text))
 	default:
 		return step + fmt.Sprintf("got %s, want a match of %s", excerpt(h.text), want)

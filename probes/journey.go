@@ -31,6 +31,7 @@ type router struct {
 	sources  []netip.Addr   // none: the system chooses
 	turn     *atomic.Uint32 // of several sources
 	reset    bool           // close connections with an RST
+	network  string         // empty: tcp
 	resolver *nameserver    // nil: the system's
 	search   bool
 	cache    *answerCache // nil: resolve afresh

@@ -45,6 +45,7 @@ func TestRestrict(t *testing.T) {
 	for _, target := range []string{
 		"http://" + tcp.Addr() + "/", "tcp://" + tcp.Addr(), "dns://" + tcp.Addr() + "/example.com",
 		"dns+tcp://" + tcp.Addr() + "/example.com", "icmp://127.0.0.1", "icmp://::1",
+		"ssh://" + tcp.Addr(), "udp://" + tcp.Addr() + "?send=x&expect=x", "ntp://" + tcp.Addr(),
 	} {
 		o := observeTarget(t, Restrict(context.Background(), denied), target)
 		if o.Failure.Code != check.LocalPermission {

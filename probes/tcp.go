@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -47,14 +46,8 @@ type tcpOptions struct {
 	Route     `yaml:",inline"`
 	Proxied   `yaml:",inline"`
 	TLS       *TLS       `yaml:"tls" doc:"speak TLS; {} does so with the defaults"`
-	Steps     []tcpStep  `yaml:"steps" doc:"dialogue after the connection, step by step"`
+	Steps     []step     `yaml:"steps" doc:"dialogue after the connection, step by step"`
 	MaxBanner check.Size `yaml:"max_banner" doc:"most that is read for the banner or one step"`
-}
-
-// tcpStep sends, then waits for what it expects.
-type tcpStep struct {
-	Send   string         `yaml:"send" doc:"text to send as it is; write line ends as \\r\\n in double quotes"`
-	Expect *regexp.Regexp `yaml:"expect" doc:"regular expression (RE2) that what the peer sends must match"`
 }
 
 // SetTarget reads tcp://host:port.
@@ -82,7 +75,7 @@ type tcpProbe struct {
 	route      *router
 	tls        *tlsPlan // nil: no TLS
 	secure     *TLS     // what tls was made of
-	steps      []tcpStep
+	steps      []step
 	banner     bool // wanted by an expectation
 	max        int
 	proxied    *Proxied // what route.via was made of
@@ -90,12 +83,13 @@ type tcpProbe struct {
 
 // Build validates the options.
 func (o *tcpOptions) Build(setup check.Setup) (check.Plan, error) {
-	errs := o.validate()
+	steps, errs := payloads(o.Steps)
+	errs = append(errs, o.validate()...)
 	route, err := o.Route.buildAll()
 	errs = append(errs, err, route.reaches("host", o.Host), route.closeBy(o.Close))
 	p := &tcpProbe{
 		host: o.Host, port: strconv.Itoa(o.Port), route: route,
-		steps: o.Steps, banner: setup.Needs("banner"), max: int(o.MaxBanner),
+		steps: steps, banner: setup.Needs("banner"), max: int(o.MaxBanner),
 	}
 	p.proxied = &o.Proxied
 	plan := check.Plan{Probe: spreadOver(p, route, o.Host), Target: net.JoinHostPort(o.Host, p.port)}
@@ -114,23 +108,24 @@ func (o *tcpOptions) Build(setup check.Setup) (check.Plan, error) {
 }
 
 func (o *tcpOptions) validate() []error {
-	var errs []error
-	if err := checkHost(o.Host); err != nil {
-		errs = append(errs, &check.OptionError{Option: "host", Err: err})
-	}
-	if o.Port < 1 || o.Port > 65535 {
-		errs = append(errs, check.OptionErrorf("port", "%d is not a port number from 1 to 65535", o.Port))
-	}
+	errs := validateHostPort(o.Host, o.Port)
 	if o.MaxBanner < 1 || o.MaxBanner > largestMaxBanner {
 		errs = append(errs, check.OptionErrorf("max_banner", "%s is not from 1B to %s", o.MaxBanner, largestMaxBanner))
 	}
-	for i, s := range o.Steps {
-		if s.Send == "" && s.Expect == nil {
-			errs = append(errs, check.OptionErrorf(fmt.Sprintf("steps[%d]", i), "a step needs send or expect"))
-		}
-	}
 	if n := len(o.Steps); n > 0 && o.Close == closeReset && o.Steps[n-1].Expect == nil {
 		errs = append(errs, check.OptionErrorf("close", "reset may discard what the last step sends; give that step an expect"))
+	}
+	return errs
+}
+
+// validateHostPort checks the options host and port.
+func validateHostPort(host string, port int) []error {
+	var errs []error
+	if err := checkHost(host); err != nil {
+		errs = append(errs, &check.OptionError{Option: "host", Err: err})
+	}
+	if port < 1 || port > 65535 {
+		errs = append(errs, check.OptionErrorf("port", "%d is not a port number from 1 to 65535", port))
 	}
 	return errs
 }
@@ -174,7 +169,10 @@ func (p *tcpProbe) Observe(ctx context.Context) check.Observation {
 		conn = secure
 	}
 	if talks {
-		p.talk(ctx, j, conn)
+		h := &hearing{conn: conn, max: p.max, ctx: ctx}
+		if err := j.talk(h, p.steps, p.banner); err != nil {
+			j.obs.Failure = j.cause(err, check.ConnectTimeout)
+		}
 	}
 	return j.end()
 }

@@ -39,7 +39,7 @@ func observeWS(t *testing.T, handler func(net.Conn), d time.Duration, change fun
 func wsSteps(pairs ...string) func(*wsOptions) {
 	return func(o *wsOptions) {
 		for _, s := range steps(pairs...) {
-			o.Steps = append(o.Steps, wsStep(s))
+			o.Steps = append(o.Steps, wsStep{Send: s.Send, Expect: s.Expect})
 		}
 	}
 }
