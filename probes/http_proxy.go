@@ -109,6 +109,9 @@ func proxyAuth(via *url.URL) string {
 func (r *httpRun) connect(ctx context.Context, u *url.URL, path *httpPath) (net.Conn, *check.Reason) {
 	host, port := hostPort(u)
 	r.via = nil
+	if path.unix != "" {
+		return r.j.connectUnix(ctx, path.unix)
+	}
 	if r.p.proxy != nil {
 		r.via = r.p.proxy(u)
 	}
