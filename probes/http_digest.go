@@ -98,10 +98,7 @@ func bestChallenge(head *httpHead) (*challenge, error) {
 		if f.name != "www-authenticate" {
 			continue
 		}
-		all, err := parseChallenges(f.value)
-		if err != nil {
-			why = err
-		}
+		all, malformed := parseChallenges(f.value)
 		for i := range all {
 			c := &all[i]
 			if !strings.EqualFold(c.scheme, "Digest") {
@@ -112,6 +109,9 @@ func bestChallenge(head *httpHead) (*challenge, error) {
 			} else if _, rank, _, _ := c.algorithm(); rank < lowest {
 				best, lowest = c, rank
 			}
+		}
+		if malformed != nil {
+			why = malformed
 		}
 	}
 	switch {
@@ -209,7 +209,7 @@ func quote(s string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `
 
 // parseChallenges reads a header WWW-Authenticate (RFC 9110, section 11.6.1):
 // schemes, each with parameters or one token of base64 behind it. A comma parts
-// both schemes and parameters.
+// both schemes and parameters. With an error come the challenges before it.
 func parseChallenges(text string) ([]challenge, error) {
 	var all []challenge
 	p := &fieldParser{rest: text}
@@ -229,8 +229,9 @@ func parseChallenges(text string) ([]challenge, error) {
 		p.rest = p.rest[1:]
 		p.skip(" \t")
 		value, ok := p.value()
-		if !ok || len(all) == 0 {
-			return all, fmt.Errorf("it is malformed at the parameter %s", excerpt([]byte(name)))
+		p.skip(" \t")
+		if len(all) == 0 || !ok || p.rest != "" && p.rest[0] != ',' {
+			return all[:max(0, len(all)-1)], fmt.Errorf("it is malformed at the parameter %s", excerpt([]byte(name)))
 		}
 		params := all[len(all)-1].params
 		name = strings.ToLower(name)
