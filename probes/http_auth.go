@@ -3,9 +3,11 @@ package probes
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
@@ -149,16 +151,25 @@ func (r *httpRun) authorize(ctx context.Context) *check.Reason {
 func readToken(name string) (string, *check.Reason) {
 	text, err := readSmallFile(name, maxToken)
 	if err != nil {
-		if os.IsPermission(err) {
-			return "", &check.Reason{Code: check.LocalPermission, Message: "auth.token_file: " + err.Error()}
-		}
-		return "", &check.Reason{Code: check.LocalAuth, Message: "auth.token_file: " + err.Error()}
+		return "", unreadable(err)
 	}
 	token := strings.TrimSpace(string(text))
 	if why := badToken(token); why != "" {
 		return "", &check.Reason{Code: check.LocalAuth, Message: fmt.Sprintf("auth.token_file: the token in %s %s", name, why)}
 	}
 	return token, nil
+}
+
+// unreadable tells why there is no token in the file.
+func unreadable(err error) *check.Reason {
+	reason := &check.Reason{Code: check.LocalAuth, Message: "auth.token_file: " + err.Error()}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		reason.Code = check.LocalPermission
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		reason.Code = check.LocalFD
+	}
+	return reason
 }
 
 // badToken tells why a text is no bearer token (RFC 6750, section 2.1), without

@@ -2,9 +2,11 @@ package probes
 
 import (
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/sonde-cli/sonde/check"
@@ -136,5 +138,18 @@ func TestHTTPAuthErrors(t *testing.T) {
 		},
 	} {
 		wantOptionError(t, want, change)
+	}
+}
+
+// TestHTTPTokenFileErrors tells what the system says of a file.
+func TestHTTPTokenFileErrors(t *testing.T) {
+	t.Parallel()
+	for errno, want := range map[syscall.Errno]check.Code{
+		syscall.EACCES: check.LocalPermission, syscall.EPERM: check.LocalPermission, syscall.EMFILE: check.LocalFD,
+		syscall.ENOENT: check.LocalAuth, syscall.EIO: check.LocalAuth,
+	} {
+		if got := unreadable(&fs.PathError{Op: "open", Path: "token", Err: errno}); got.Code != want || !strings.Contains(got.Message, "open token: ") {
+			t.Errorf("%v: %v, want %s", errno, got, want)
+		}
 	}
 }

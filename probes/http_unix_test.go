@@ -3,12 +3,15 @@
 package probes
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
@@ -17,7 +20,7 @@ import (
 // socketPath returns a path that is short enough for a socket.
 func socketPath(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sonde")
+	dir, err := os.MkdirTemp("", "sonde") //nolint:usetesting // the path of t.TempDir can be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +106,22 @@ func TestHTTPUnixSocketFailures(t *testing.T) {
 	closeLater(t, l)
 	o := promptly(t, buildHTTP(t, "http://x.test/", func(o *httpOptions) { o.Unix = silent }).Probe, brief)
 	wantFailure(t, o, check.HTTPHeaderTimeout, "no response in time")
+}
+
+// TestSocketReasons tells what the system says of a socket.
+func TestSocketReasons(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]check.Code{
+		syscall.EACCES: check.LocalPermission, syscall.EPERM: check.LocalPermission, syscall.EMFILE: check.LocalFD,
+		syscall.ENOENT: check.ConnectRefused, syscall.ECONNREFUSED: check.ConnectRefused, syscall.ENOTSOCK: check.ConnectRefused,
+		syscall.EAGAIN: check.ConnectRefused, syscall.ECONNRESET: check.ConnectReset,
+		context.DeadlineExceeded: check.ConnectTimeout, context.Canceled: check.LocalShutdown,
+	} {
+		got := socketReason(&net.OpError{Op: "dial", Net: "unix", Err: err}, "/run/x", time.Second)
+		if got.Code != want || want != check.LocalShutdown && !strings.Contains(got.Message, "/run/x") {
+			t.Errorf("%v: %v, want %s", err, got, want)
+		}
+	}
 }
 
 func TestHTTPUnixOptionErrors(t *testing.T) {
