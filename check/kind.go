@@ -20,7 +20,7 @@ type Kind struct {
 	// `path:"true"` (a file name, relative to the file that names it),
 	// `address:"true"` (where the probe goes; host and port stay readable even
 	// when they come from a variable) and `required:"true"`. Field types are
-	// string, bool, int, float64, time.Duration, [Size], *regexp.Regexp,
+	// string, bool, int, float64, time.Duration, [Size], [JSON], *regexp.Regexp,
 	// slices and map[string]string of these, structs and pointers to structs.
 	New func() Options
 }

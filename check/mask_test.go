@@ -66,3 +66,23 @@ func FuzzMask(f *testing.F) {
 		}
 	})
 }
+
+// TestMaskWith hides secrets that are known later, also one that is a part of
+// another.
+func TestMaskWith(t *testing.T) {
+	var none *Mask
+	for _, c := range []struct {
+		mask     *Mask
+		more     []string
+		in, want string
+	}{
+		{none, nil, "first", "first"}, {none, []string{"first"}, "a first", "a ***"}, {NewMask("first"), nil, "first", "***"},
+		{NewMask("first"), []string{"first-second"}, "first-second first", "*** ***"},
+		{NewMask("first-second"), []string{"first"}, "first-second first", "*** ***"},
+		{NewMask("first"), []string{"a b"}, "a+b a%20b first", "*** *** ***"},
+	} {
+		if got := c.mask.With(c.more...).String(c.in); got != c.want {
+			t.Errorf("%q with %q: %q, want %q", c.in, c.more, got, c.want)
+		}
+	}
+}

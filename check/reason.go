@@ -80,6 +80,7 @@ const (
 	LocalOverload   Code = "local.overload"
 	LocalShutdown   Code = "local.shutdown"
 	LocalProgram    Code = "local.program"
+	LocalAuth       Code = "local.auth"
 	LocalPanic      Code = "local.panic"
 )
 
@@ -154,6 +155,7 @@ func Codes() []CodeDoc {
 		{LocalOverload, "this machine was too busy to measure"},
 		{LocalShutdown, "sonde was interrupted before the run ended"},
 		{LocalProgram, "the program could not be run, or says that it could not measure"},
+		{LocalAuth, "the credentials that the check needs could not be had"},
 		{LocalPanic, "a defect in sonde, please report it"},
 	}
 }

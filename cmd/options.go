@@ -90,6 +90,8 @@ func typeName(t reflect.Type) string {
 		return "size"
 	case reflect.TypeFor[*regexp.Regexp]():
 		return "regexp"
+	case reflect.TypeFor[check.JSON]():
+		return "any"
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

@@ -43,6 +43,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f *field) {
 	switch t := v.Type(); {
 	case t == regexpType:
 		d.scalar(n, v, f)
+	case t == jsonType:
+		d.document(n, v, f)
 	case t.Kind() == reflect.Pointer:
 		if v.IsNil() {
 			v.Set(reflect.New(t.Elem()))

@@ -91,6 +91,9 @@ var (
 
 // isScalar reports whether a value of the type is written as one scalar.
 func isScalar(t reflect.Type) bool {
+	if t == jsonType {
+		return false
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return t == regexpType || isScalar(t.Elem())

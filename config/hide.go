@@ -20,6 +20,9 @@ var secretWords = [...]string{"authorization", "cookie", "password", "passwd", "
 // its value is secret.
 func IsSecretKey(key string) bool {
 	key = strings.ToLower(key)
+	if key == "token_url" || key == "token_file" { // where a token is to be had
+		return false
+	}
 	for _, w := range secretWords {
 		if strings.Contains(key, w) {
 			return true

@@ -151,6 +151,8 @@ func structSchema(t reflect.Type) object {
 
 func typeSchema(t reflect.Type, f *field) object {
 	switch {
+	case t == jsonType:
+		return object{} // any value
 	case isScalar(t):
 		return scalarSchema(t, f)
 	case t.Kind() == reflect.Pointer:

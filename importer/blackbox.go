@@ -125,6 +125,7 @@ func (j *job) blackboxHTTP(it *item, o *object) {
 		j.keepMethod(it)
 	}
 	j.blackboxAuth(it, o)
+	j.prometheusOAuth2(it, o)
 	if !o.flag("follow_redirects", !o.flag("no_follow_redirects", false)) {
 		it.option("redirects", 0)
 	}
@@ -179,7 +180,7 @@ func (j *job) blackboxAuth(it *item, o *object) {
 	}
 	switch {
 	case file != "":
-		it.option("auth", fields{{"token", text("${file:" + string(plain(file)) + "}")}})
+		it.option("auth", fields{{"token_file", plain(file)}})
 	case token != "":
 		it.option("auth", fields{{"token", j.secret(it, "token", token, at)}})
 	}

@@ -305,6 +305,7 @@ func (j *job) probeHTTP(it *item, o *object) func(*item, endpoint) {
 		it.option("proxy", j.url(it, proxy, o.place("proxy_url")))
 	}
 	j.probeTLS(it, o)
+	j.probeOAuth(it, o)
 	return func(one *item, e endpoint) {
 		address, port := e.url, own
 		if port == "" {

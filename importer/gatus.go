@@ -193,6 +193,10 @@ func (j *job) gatusClient(it *item, endpoint *object) {
 		if o.flag("ignore-redirect", false) {
 			it.option("redirects", 0)
 		}
+		if g, ok := o.object("oauth2"); ok {
+			j.login(it, g, j.grant(it, g, grant{url: "token-url", id: "client-id", secret: "client-secret", scopes: "scopes"}))
+			g.rest()
+		}
 		if proxy := o.str("proxy-url"); proxy != "" {
 			it.option("proxy", j.url(it, proxy, o.place("proxy-url")))
 		}

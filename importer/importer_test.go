@@ -75,6 +75,7 @@ func TestImport(t *testing.T) {
 			if diff := cmp.Diff(read(t, tc.name+".golden"), got); diff != "" {
 				t.Errorf("-want +got, `go test -update` accepts it:\n%s", diff)
 			}
+			got = strings.NewReplacer("client_secret: ${", "", "client secret of", "").Replace(got) // which name no value
 			if strings.Contains(got, "secret") || strings.Contains(got, "sekrit") || strings.Contains(got, "hunter2") || strings.Contains(got, "pa${ss}") || strings.Contains(got, "t0p") {
 				t.Error("a secret was copied")
 			}

@@ -208,6 +208,12 @@ func (j *job) kumaRequest(it *item, o *object) {
 	switch method := o.str("authMethod"); method {
 	case "", "basic":
 		j.auth(it, o.str("basic_auth_user"), o.str("basic_auth_pass"), o.place("basic_auth_pass"))
+	case "oauth2-cc":
+		style := map[string]string{"client_secret_post": "body"}[o.str("oauth_auth_method")]
+		j.login(it, o, j.grant(it, o, grant{url: "oauth_token_url", id: "oauth_client_id", secret: "oauth_client_secret", scopes: "oauth_scopes", style: style}))
+		if audience := o.str("oauth_audience"); audience != "" {
+			j.miss(it, o.place("oauth_audience"), "oauth_audience is left out")
+		}
 	default:
 		j.miss(it, o.place("authMethod"), "authMethod "+method+" has no equivalent")
 	}

@@ -15,7 +15,14 @@ func (p *httpProbe) Footprint() check.Footprint {
 	if p.keeper != nil {
 		return check.Footprint{Kept: 1}
 	}
-	return p.home.route.footprint()
+	if p.home.unix != "" {
+		return check.Footprint{} // it has no ports
+	}
+	made := p.home.route.footprint()
+	if p.digest != nil {
+		made.Ports *= 2 // the challenge comes over one of its own
+	}
+	return made
 }
 
 // Footprint is that of the connection.

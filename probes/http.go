@@ -26,23 +26,18 @@ type httpOptions struct {
 	HeadersFile string            `yaml:"headers_file" path:"true" doc:"file of more header fields, a 'Name: value' line each"`
 	Body        string            `yaml:"body" doc:"request body"`
 	BodyFile    string            `yaml:"body_file" path:"true" doc:"file with the request body"`
-	Auth        httpAuth          `yaml:"auth" doc:"basic or bearer authentication"`
-	Redirects   int               `yaml:"redirects" doc:"how many redirects to follow; 0 never follows one"`
-	Version     string            `yaml:"version" enum:"auto,1.1,2" doc:"HTTP version; auto lets the server choose over TLS; 2 over http:// begins in HTTP/2 at once"`
-	Compression string            `yaml:"compression" enum:"none,any,gzip,deflate,br,zstd" doc:"content coding to ask for; what comes is decoded in any case"`
-	MaxBody     check.Size        `yaml:"max_body" doc:"how much of the body to read, after decompression; half of it when an expectation looks into a body that is br or zstd"`
-	Connection  string            `yaml:"connection" enum:"fresh,reuse" doc:"reuse keeps the connection for the check's next run, which then measures neither DNS nor connecting nor TLS; see docs/connections.md"`
-	Close       string            `yaml:"close" enum:"normal,reset" doc:"how to end connections; reset leaves no port in TIME_WAIT, see docs/connections.md"`
-	TLS         TLS               `yaml:"tls" doc:"TLS of https:// URLs"`
+	Payload     `yaml:",inline"`
+	Auth        httpAuth   `yaml:"auth" doc:"who we say we are"`
+	Redirects   int        `yaml:"redirects" doc:"how many redirects to follow; 0 never follows one"`
+	Version     string     `yaml:"version" enum:"auto,1.1,2" doc:"HTTP version; auto lets the server choose over TLS; 2 over http:// begins in HTTP/2 at once"`
+	Compression string     `yaml:"compression" enum:"none,any,gzip,deflate,br,zstd" doc:"content coding to ask for; what comes is decoded in any case"`
+	MaxBody     check.Size `yaml:"max_body" doc:"how much of the body to read, after decompression; half of it when an expectation looks into a body that is br or zstd"`
+	Connection  string     `yaml:"connection" enum:"fresh,reuse" doc:"reuse keeps the connection for the check's next run, which then measures neither DNS nor connecting nor TLS; see docs/connections.md"`
+	Close       string     `yaml:"close" enum:"normal,reset" doc:"how to end connections; reset leaves no port in TIME_WAIT, see docs/connections.md"`
+	Unix        string     `yaml:"unix" path:"true" doc:"path of the Unix socket to connect to, in place of the URL's host and port"`
+	TLS         TLS        `yaml:"tls" doc:"TLS of https:// URLs"`
 	Route       `yaml:",inline"`
 	Proxied     `yaml:",inline"`
-}
-
-// httpAuth is who we say we are.
-type httpAuth struct {
-	Username string `yaml:"username" doc:"user of basic authentication"`
-	Password string `yaml:"password" secret:"true" doc:"password of basic authentication"`
-	Token    string `yaml:"token" secret:"true" doc:"bearer token"`
 }
 
 // The defaults of an http check's options.
@@ -54,6 +49,7 @@ const (
 func newHTTPOptions() *httpOptions {
 	return &httpOptions{
 		Redirects: defaultRedirects, Version: "auto", Compression: "none", Connection: "fresh", MaxBody: defaultMaxBody,
+		Auth: httpAuth{Type: "basic", OAuth2: httpOAuth2{AuthStyle: "header"}}, Payload: Payload{RequestCompression: "none"},
 		Route: Route{Family: "any"},
 	}
 }
@@ -84,6 +80,7 @@ func httpFacts() []check.Fact {
 		{Name: "encoding", Type: check.String, Doc: "content coding that was undone, such as 'gzip'; '' for none"},
 		{Name: "body", Type: check.String, Hidden: true, Doc: "body of the final response, decompressed"},
 		{Name: "json", Type: check.Any, Hidden: true, Doc: "body of the final response, decoded from JSON: json.a.b"},
+		{Name: "sha256", Type: check.String, Doc: "SHA-256 of the body, decompressed, in hexadecimal"},
 		{Name: "size", Type: check.Int, Unit: "bytes", Doc: "size of the body, decompressed"},
 		{Name: "truncated", Type: check.Bool, Doc: "whether the body is larger than max_body, and so was not read to its end"},
 		{Name: "url", Type: check.String, Doc: "URL of the final response"},
@@ -92,7 +89,10 @@ func httpFacts() []check.Fact {
 		{Name: "connection", Type: check.String, Doc: "'reused' when the final response came over a connection kept from the run before, else 'fresh'"},
 		{Name: "connection.age", Type: check.Duration, Doc: "time since the connection was made, 0s for a fresh one; only with connection: reuse"},
 		{Name: "reconnected", Type: check.Bool, Doc: "a kept connection turned out closed and a fresh one took its place; only with connection: reuse"},
+		{Name: "unix", Type: check.String, Doc: "path of the Unix socket that the probe connected to; only with unix, and then there is no ip"},
 	}
+	facts = append(facts, fieldFacts()...)
+	facts = append(facts, authFacts()...)
 	facts = append(facts, connectFacts()...)
 	for _, f := range tlsFacts() {
 		switch f.Name {

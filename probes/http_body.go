@@ -5,9 +5,12 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"strings"
 	"sync"
@@ -52,8 +55,16 @@ func (r *httpRun) readBody(head *httpHead, body io.Reader) *check.Reason {
 	if err == nil {
 		defer done()
 		var content bodyContent
+		var sum hash.Hash
+		if r.p.needs.sha256 {
+			sum = sha256.New()
+			reader = io.TeeReader(reader, sum)
+		}
 		if content, err = collect(reader, limit, keep); err == nil {
 			content.limit = limit
+			if sum != nil {
+				content.sha256 = hex.EncodeToString(sum.Sum(nil))
+			}
 			r.setBody(head, content)
 			return nil
 		}
@@ -73,6 +84,7 @@ type bodyContent struct {
 	size      int64
 	limit     int64
 	truncated bool   // there was more than the limit
+	sha256    string // in hexadecimal, when asked for
 	bytes     []byte // only when asked for, and not when truncated
 }
 
@@ -117,12 +129,15 @@ func (r *httpRun) setBody(head *httpHead, c bodyContent) {
 	obs := &r.j.obs
 	obs.Set("truncated", c.truncated)
 	if c.truncated {
-		for _, fact := range []string{"body", "json", "size"} {
+		for _, fact := range []string{"body", "json", "size", "sha256"} {
 			obs.Explain(fact, check.HTTPBodyTooLarge, fmt.Sprintf("the body is larger than the limit of %s\nhint: raise max_body", check.Size(c.limit)))
 		}
 		return
 	}
 	obs.Set("size", int(c.size))
+	if c.sha256 != "" {
+		obs.Set("sha256", c.sha256)
+	}
 	if r.p.needs.body {
 		// No copy: nothing changes the bytes any more.
 		obs.Set("body", unsafe.String(unsafe.SliceData(c.bytes), len(c.bytes)))

@@ -33,6 +33,9 @@ type httpPlan struct {
 	redirects  int
 	version    string
 	maxBody    int64
+	digest     *digestLogin // nil: no digest authentication
+	tokenFile  string       // of the bearer token; empty: none
+	tokens     *tokenSource // of OAuth 2.0; nil: none
 	needs      httpNeeds
 	proxy      chooser // nil: never
 	tunnels    bool    // through an HTTP proxy too, whatever the URL
@@ -47,13 +50,17 @@ type httpPlan struct {
 type httpPath struct {
 	route *router
 	tls   *tlsPlan
+	unix  string // path of the socket to go over; empty: TCP
 }
 
 // httpNeeds tells which costly facts are asked for.
-type httpNeeds struct{ body, json, size, headers, detail bool }
+type httpNeeds struct{ body, json, size, headers, detail, sha256, fields bool }
 
 func needsOf(s check.Setup) httpNeeds {
-	return httpNeeds{s.Needs("body"), s.Needs("json"), s.Needs("size"), s.Needs("headers"), needsDetail(s)}
+	return httpNeeds{
+		body: s.Needs("body"), json: s.Needs("json"), size: s.Needs("size"), headers: s.Needs("headers"), detail: needsDetail(s),
+		sha256: s.Needs("sha256"), fields: needsFields(s),
+	}
 }
 
 // Build validates the options.
@@ -66,7 +73,7 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 		insecure: o.TLS.Insecure, options: *o, accept: acceptEncoding(o.Compression),
 		needs: needsOf(s),
 	}}}
-	for _, step := range []func() error{b.url, b.headers, b.auth, b.body, b.limits, b.paths, b.reaches, b.proxy} {
+	for _, step := range []func() error{b.url, b.headers, b.auth, b.body, b.limits, b.paths, b.unix, b.reaches, b.proxy, b.oauth2} {
 		if err := step(); err != nil {
 			b.errs = append(b.errs, err)
 		}
@@ -114,15 +121,6 @@ func (o *httpOptions) like(s check.Setup) *check.Plan {
 	made := *last
 	made.Probe, made.Target = b.probe, b.probe.target
 	return &made
-}
-
-// sameButURL reports whether the options are the same but for the URL.
-func (o *httpOptions) sameButURL(to *httpOptions) bool {
-	return o.Method == to.Method && maps.Equal(o.Headers, to.Headers) && o.HeadersFile == to.HeadersFile &&
-		o.Body == to.Body && o.BodyFile == to.BodyFile && o.Auth == to.Auth && o.Redirects == to.Redirects &&
-		o.Version == to.Version && o.Compression == to.Compression && o.MaxBody == to.MaxBody &&
-		o.Connection == to.Connection && o.Proxied == to.Proxied && o.TLS == to.TLS &&
-		o.Close == to.Close && o.Route.same(&to.Route)
 }
 
 // httpBuilder validates the options part by part, so that all errors are told
@@ -305,75 +303,6 @@ func (p *httpProbe) header(name string) (string, bool) {
 	return "", false
 }
 
-func (b *httpBuilder) auth() error {
-	a := b.options.Auth
-	basic := a.Username != "" || a.Password != ""
-	if b.user != nil {
-		if basic || a.Token != "" {
-			return check.OptionErrorf("auth", "the URL names a user too, give one of the two")
-		}
-		a.Username = b.user.Username()
-		a.Password, _ = b.user.Password()
-		basic = true
-	}
-	if basic && a.Token != "" {
-		return check.OptionErrorf("auth", "both a user and a token, give one of the two")
-	}
-	var value string
-	switch {
-	case basic:
-		if strings.Contains(a.Username, ":") {
-			return check.OptionErrorf("auth.username", "holds a colon, which basic authentication cannot express")
-		}
-		b.secrets = append(b.secrets, a.Password)
-		value = basicAuth(a.Username, a.Password)
-	case a.Token != "":
-		value = "Bearer " + a.Token
-	default:
-		return nil
-	}
-	if _, twice := b.probe.header("Authorization"); twice {
-		return check.OptionErrorf("auth", "the header Authorization is set too, give one of the two")
-	}
-	if err := b.addHeader("Authorization", value); err != nil {
-		return check.OptionErrorf("auth", "%w", err)
-	}
-	return nil
-}
-
-// basicAuth makes the credentials of RFC 7617.
-func basicAuth(user, password string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
-}
-
-func (b *httpBuilder) body() error {
-	o := b.options
-	b.probe.body = []byte(o.Body)
-	if o.BodyFile != "" {
-		if o.Body != "" {
-			return check.OptionErrorf("body_file", "there is a body too, give one of the two")
-		}
-		body, err := readSmallFile(o.BodyFile, 64<<20)
-		if err != nil {
-			return check.OptionErrorf("body_file", "%w", err)
-		}
-		b.probe.body = body
-	}
-	method := strings.ToUpper(o.Method)
-	switch {
-	case method == "" && len(b.probe.body) > 0:
-		method = "POST"
-	case method == "":
-		method = "GET"
-	case !isToken(method):
-		return check.OptionErrorf("method", "%s is no method", excerpt([]byte(o.Method)))
-	case method == "CONNECT":
-		return check.OptionErrorf("method", "CONNECT makes a tunnel, not a request; for a proxy use proxy")
-	}
-	b.probe.method = method
-	return nil
-}
-
 func (b *httpBuilder) limits() error {
 	o := b.options
 	var errs []error
@@ -450,9 +379,10 @@ func (b *httpBuilder) reaches() error {
 	return b.probe.home.route.reaches("url", b.probe.start.Hostname())
 }
 
-// path returns how to get to the URL's host.
+// path returns how to get to the URL's host. A socket stands for one host and
+// port, not for what else is there.
 func (p *httpProbe) path(u *url.URL) *httpPath {
-	if u.Hostname() == p.start.Hostname() {
+	if u.Hostname() == p.start.Hostname() && (p.home.unix == "" || u.Scheme == p.start.Scheme && u.Host == p.start.Host) {
 		return &p.home
 	}
 	return &p.away

@@ -87,8 +87,12 @@ func (r *httpRun) resume(l *link) *check.Reason {
 	if !l.reused {
 		return nil
 	}
-	r.j.obs.Set("ip", l.ip)
-	r.j.obs.Set("family", l.family)
+	if l.ip != nil { // not a Unix socket's
+		r.j.obs.Set("ip", l.ip)
+		r.j.obs.Set("family", l.family)
+	} else {
+		r.j.obs.Set("unix", r.p.home.unix)
+	}
 	if l.secure == nil {
 		return nil
 	}

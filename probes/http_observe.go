@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/sonde-cli/sonde/check"
 )
@@ -23,6 +21,7 @@ type httpRun struct {
 	seen   []string  // the hops that redirected: method and URL
 	secure bool      // what is exchanged goes over TLS
 	past   lifetimes // the shortest of those hops' certificates
+	token  string    // bearer token that is known at run time only; empty: none
 }
 
 // httpRequest is what one hop asks for.
@@ -33,6 +32,7 @@ type httpRequest struct {
 	// strange means that a redirect has left the origin of the check's URL, so
 	// nothing secret goes along any more.
 	strange bool
+	digest  string // the answer to a digest challenge; empty: none
 }
 
 // httpMessage is a request as it goes on the wire.
@@ -71,8 +71,12 @@ func (p *httpProbe) Observe(ctx context.Context) check.Observation {
 	from := j.from
 	j.obs.Reproduce = func() string { return p.reproduce(timeout, from) }
 	run := &httpRun{p: p, j: j}
-	if reason := run.follow(ctx); reason != nil {
-		return j.fail(reason.Code, reason.Message)
+	reason := run.authorize(ctx)
+	if reason == nil {
+		reason = run.follow(ctx)
+	}
+	if reason != nil {
+		return j.stop(reason)
 	}
 	return j.end()
 }
@@ -175,7 +179,11 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 		}
 		return next, reason
 	}
+	if again := r.answer(request, head); again != nil {
+		return again, nil
+	}
 	r.setHead(head)
+	r.unauthorized(request, head)
 	body := io.Reader(strings.NewReader(""))
 	if !head.bodyless(request.method) {
 		body, err = l.wire.openBody(head, request.method)
@@ -240,6 +248,9 @@ func (r *httpRun) setHead(head *httpHead) {
 	setText(obs, "version", head.version)
 	obs.Set("content_type", head.get("content-type"))
 	setText(obs, "status_text", head.reason)
+	if r.p.needs.fields {
+		r.setFields(head, time.Now())
+	}
 	if r.p.needs.headers {
 		all := make(map[string]string, len(head.fields))
 		for _, f := range head.fields {
@@ -386,6 +397,9 @@ func (r *httpRun) message(request *httpRequest) *httpMessage {
 	if !encoding && p.accept != "" {
 		m.fields = append(m.fields, field{"Accept-Encoding", p.accept})
 	}
+	if authorization := r.authorization(request); authorization != "" {
+		m.fields = append(m.fields, field{"Authorization", authorization})
+	}
 	if len(request.body) > 0 || request.method == "POST" || request.method == "PUT" || request.method == "PATCH" {
 		m.fields = append(m.fields, field{"Content-Length", strconv.Itoa(len(request.body))})
 	}
@@ -412,25 +426,4 @@ func sensitiveHeader(name string) bool {
 		}
 	}
 	return false
-}
-
-// excerpt shows the start of foreign bytes: at most 80 characters, control
-// characters as dots. A cut never leaves the first half of a word, for that
-// could be half of a secret, which is only masked when it is whole.
-func excerpt(b []byte) string {
-	var s strings.Builder
-	count := 0
-	for i := 0; i < len(b); count++ {
-		r, size := utf8.DecodeRune(b[i:])
-		if count == maxQuote {
-			text := s.String()
-			return `"` + text[:strings.LastIndexAny(text, " \t\"'<>,;:=&?.()[]{}/")+1] + `…"`
-		}
-		if !unicode.IsPrint(r) || r == utf8.RuneError {
-			r = '.'
-		}
-		s.WriteRune(r)
-		i += size
-	}
-	return `"` + s.String() + `"`
 }

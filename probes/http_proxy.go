@@ -35,6 +35,9 @@ func (b *httpBuilder) proxy() error {
 func (r *httpRun) connect(ctx context.Context, u *url.URL, path *httpPath) (net.Conn, *check.Reason) {
 	host, port := hostPort(u)
 	r.via = nil
+	if path.unix != "" {
+		return r.j.connectUnix(ctx, path.unix)
+	}
 	if r.p.proxy != nil {
 		r.via = r.p.proxy(u)
 	}

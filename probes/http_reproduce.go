@@ -12,7 +12,11 @@ import (
 // reproduce returns the curl command that does what the check does, from the same
 // address where the check has one.
 func (p *httpProbe) reproduce(timeout time.Duration, from netip.Addr) string {
-	c := shellLine{"curl", "-v"}
+	c := p.curlInput()
+	if c == nil {
+		return ""
+	}
+	c.add("curl", "-v")
 	if timeout > 0 {
 		c.add("-m", strconv.FormatFloat(timeout.Round(time.Millisecond).Seconds(), 'f', -1, 64))
 	}
@@ -45,22 +49,17 @@ func (p *httpProbe) curlRequest(c *shellLine) {
 		c.add("-A", p.agent)
 	}
 	for _, f := range p.headers {
+		if p.curlsOwn(f) {
+			continue
+		}
 		text := f.name + ": " + f.value
 		if f.value == "" {
 			text = f.name + ";" // how curl sends an empty one
 		}
 		c.add("-H", text)
 	}
-	if len(p.body) > 0 {
-		if _, typed := p.header("Content-Type"); !typed {
-			c.add("-H", "Content-Type:") // curl would add one
-		}
-		if p.options.BodyFile != "" {
-			c.add("--data-binary", "@"+p.options.BodyFile)
-		} else {
-			c.add("--data-raw", p.options.Body)
-		}
-	}
+	p.curlAuth(c)
+	p.curlBody(c)
 	if p.accept != "" {
 		c.add("--compressed")
 	}
@@ -78,6 +77,9 @@ func (p *httpProbe) curlConnection(c *shellLine, from netip.Addr) {
 		c.add("--http2-prior-knowledge")
 	case p.version == "2":
 		c.add("--http2")
+	}
+	if o.Unix != "" {
+		c.add("--unix-socket", o.Unix)
 	}
 	switch o.Family {
 	case "4", "6":

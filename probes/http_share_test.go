@@ -39,9 +39,10 @@ func eachOption(t *testing.T, v reflect.Value, path string, f func(string)) {
 		case reflect.Bool:
 			field.SetBool(!field.Bool())
 		case reflect.Slice:
-			field.Set(reflect.ValueOf([]string{"a"}))
+			field.Set(reflect.MakeSlice(field.Type(), 1, 1))
 		case reflect.Map:
-			field.Set(reflect.ValueOf(map[string]string{"a": "b"}))
+			field.Set(reflect.MakeMap(field.Type()))
+			field.SetMapIndex(reflect.ValueOf("a"), reflect.Zero(field.Type().Elem()))
 		default:
 			t.Fatalf("%s is of a kind that the test does not know", name)
 		}

@@ -47,7 +47,7 @@ const (
 type wsOptions struct {
 	URL          string            `yaml:"url" address:"true" required:"true" doc:"where to connect to, ws:// or wss://"`
 	Headers      map[string]string `yaml:"headers" doc:"header fields of the upgrade request"`
-	Auth         httpAuth          `yaml:"auth" doc:"basic or bearer authentication"`
+	Auth         plainAuth         `yaml:"auth" doc:"basic or bearer authentication"`
 	Origin       string            `yaml:"origin" doc:"header field Origin, such as https://example.com, which browsers send and servers may insist on"`
 	Subprotocols []string          `yaml:"subprotocols" doc:"subprotocols to offer, the preferred one first"`
 	Steps        []wsStep          `yaml:"steps" doc:"dialogue over the WebSocket, step by step"`
@@ -96,7 +96,7 @@ func (o *wsOptions) Build(s check.Setup) (check.Plan, error) {
 	b := &httpBuilder{
 		setup: s,
 		options: &httpOptions{
-			URL: address, Headers: o.Headers, Auth: o.Auth, Version: "1.1", Close: o.Close, TLS: o.TLS, Route: o.Route, Proxied: o.Proxied,
+			URL: address, Headers: o.Headers, Auth: o.Auth.http(), Version: "1.1", Close: o.Close, TLS: o.TLS, Route: o.Route, Proxied: o.Proxied,
 		},
 		probe: &httpProbe{httpPlan: &httpPlan{method: "GET", version: "1.1", agent: "sonde/" + s.Version, insecure: o.TLS.Insecure, tunnels: true}},
 	}
