@@ -26,6 +26,7 @@ const minSecret = 3
 type Mask struct {
 	replace *strings.Replacer
 	forms   []string
+	secrets []string // what it was made of
 }
 
 // NewMask returns a Mask of the secrets; empty and very short ones are left
@@ -50,7 +51,20 @@ func NewMask(secrets ...string) *Mask {
 	for _, f := range forms {
 		pairs = append(pairs, f, Masked)
 	}
-	return &Mask{replace: strings.NewReplacer(pairs...), forms: forms}
+	return &Mask{replace: strings.NewReplacer(pairs...), forms: forms, secrets: secrets}
+}
+
+// With returns a Mask that hides more secrets too. It is made anew rather than
+// put behind m, for one secret can be a part of another.
+func (m *Mask) With(more ...string) *Mask {
+	switch {
+	case len(more) == 0:
+		return m
+	case m == nil:
+		return NewMask(more...)
+	default:
+		return NewMask(slices.Concat(m.secrets, more)...)
+	}
 }
 
 func spellings(s string) []string {

@@ -34,6 +34,10 @@ type Observation struct {
 	// nobody wants. When an expectation about such a fact fails, this is the
 	// result's reason.
 	Because map[string]Reason
+	// Secrets are values that must not appear in any output and that were not
+	// known when the check was built, such as a token that the run fetched.
+	// Those known before are in [Plan.Secrets].
+	Secrets []string
 	// Reproduce returns one shell line that shows a person the same thing, such
 	// as a curl or dig command. Nil when there is none. It is called only for a
 	// result that is not up, so a probe does not pay for it otherwise.

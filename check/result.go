@@ -68,6 +68,11 @@ type Attempt struct {
 // what is long; the caller fills in what only the scheduler knows. It takes
 // over the maps of the observation and of the findings.
 func (c *Check) Result(o *Observation, j Judgement) Result {
+	if len(o.Secrets) > 0 {
+		wary := *c
+		wary.Mask = c.Mask.With(o.Secrets...)
+		c = &wary
+	}
 	r := Result{
 		ID: c.Mask.String(c.ID), Name: c.Mask.String(c.Name), Kind: c.Kind, Target: c.Mask.String(c.Target),
 		Tags: c.Tags, Labels: c.Labels, File: c.File, Line: c.Line, Optional: c.Optional,

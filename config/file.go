@@ -206,7 +206,10 @@ func (f *file) lint(n *yaml.Node, where string, misplaced ...string) bool {
 		case known != nil:
 			d.value(value, scratch.FieldByIndex(known.index), known)
 		case kind != nil:
-			d.value(value, reflect.ValueOf(kind.New()), &field{name: kind.Name})
+			options := kind.New()
+			known := d.deferring(options)
+			d.value(value, reflect.ValueOf(options), &field{name: kind.Name})
+			known()
 		default:
 			f.problem(key, fmt.Sprintf("unknown key %q in %s", key.Value, where), suggest(key.Value, f.checkKeys()))
 		}

@@ -28,6 +28,7 @@ type httpOptions struct {
 	BodyFile    string            `yaml:"body_file" path:"true" doc:"file with the request body"`
 	Auth        httpAuth          `yaml:"auth" doc:"basic or bearer authentication"`
 	Redirects   int               `yaml:"redirects" doc:"how many redirects to follow; 0 never follows one"`
+	Cookies     bool              `yaml:"cookies" doc:"keep the cookies that redirects set, for the hops after them (RFC 6265); false sends none"`
 	Version     string            `yaml:"version" enum:"auto,1.1,2" doc:"HTTP version; auto lets the server choose over TLS; 2 over http:// begins in HTTP/2 at once"`
 	Compression string            `yaml:"compression" enum:"none,any,gzip,deflate,br,zstd" doc:"content coding to ask for; what comes is decoded in any case"`
 	MaxBody     check.Size        `yaml:"max_body" doc:"how much of the body to read, after decompression; half of it when an expectation looks into a body that is br or zstd"`
@@ -53,7 +54,7 @@ const (
 
 func newHTTPOptions() *httpOptions {
 	return &httpOptions{
-		Redirects: defaultRedirects, Version: "auto", Compression: "none", Connection: "fresh", MaxBody: defaultMaxBody,
+		Redirects: defaultRedirects, Cookies: true, Version: "auto", Compression: "none", Connection: "fresh", MaxBody: defaultMaxBody,
 		Route: Route{Family: "any"},
 	}
 }
@@ -94,6 +95,7 @@ func httpFacts() []check.Fact {
 		{Name: "reconnected", Type: check.Bool, Doc: "a kept connection turned out closed and a fresh one took its place; only with connection: reuse"},
 		{Name: "proxy", Type: check.String, Doc: "proxy that was used, '' for none"},
 	}
+	facts = append(facts, cookieFacts()...)
 	facts = append(facts, connectFacts()...)
 	for _, f := range tlsFacts() {
 		switch f.Name {

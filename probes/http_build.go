@@ -49,10 +49,10 @@ type httpPath struct {
 }
 
 // httpNeeds tells which costly facts are asked for.
-type httpNeeds struct{ body, json, size, headers, detail bool }
+type httpNeeds struct{ body, json, size, headers, detail, cookies bool }
 
 func needsOf(s check.Setup) httpNeeds {
-	return httpNeeds{s.Needs("body"), s.Needs("json"), s.Needs("size"), s.Needs("headers"), needsDetail(s)}
+	return httpNeeds{s.Needs("body"), s.Needs("json"), s.Needs("size"), s.Needs("headers"), needsDetail(s), s.Needs("cookies")}
 }
 
 // Build validates the options.
@@ -113,7 +113,7 @@ func (o *httpOptions) like(s check.Setup) *check.Plan {
 // sameButURL reports whether the options are the same but for the URL.
 func (o *httpOptions) sameButURL(to *httpOptions) bool {
 	return o.Method == to.Method && maps.Equal(o.Headers, to.Headers) && o.HeadersFile == to.HeadersFile &&
-		o.Body == to.Body && o.BodyFile == to.BodyFile && o.Auth == to.Auth && o.Redirects == to.Redirects &&
+		o.Body == to.Body && o.BodyFile == to.BodyFile && o.Auth == to.Auth && o.Redirects == to.Redirects && o.Cookies == to.Cookies &&
 		o.Version == to.Version && o.Compression == to.Compression && o.MaxBody == to.MaxBody &&
 		o.Connection == to.Connection && o.Proxy == to.Proxy && o.TLS == to.TLS &&
 		o.Close == to.Close && o.Route.same(&to.Route)
