@@ -19,7 +19,7 @@ type Kind struct {
 	// defaults. Its exported fields carry tags: `yaml:"name"`, `doc:"..."`, and
 	// where they apply `enum:"a,b"`, `secret:"true"` (the value is masked),
 	// `path:"true"` (a file name, relative to the file that names it),
-	// `over:"name"` (the items of the list begin with the value of that option),
+	// `over:"name"` (the items of the list, structs, have a part that begins with the value of that option),
 	// `address:"true"` (where the probe goes; host and port stay readable even
 	// when they come from a variable) and `required:"true"`. Field types are
 	// string, bool, int, float64, time.Duration, [Size], *regexp.Regexp,

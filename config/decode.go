@@ -130,11 +130,20 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, f *field) {
 	element.base = reflect.Value{}
 	for i, item := range items {
 		if f.base.IsValid() {
-			list.Index(i).Set(f.base)
+			begin(list.Index(i), f.base)
 		}
 		d.value(item, list.Index(i), &element)
 	}
 	v.Set(list)
+}
+
+// begin sets the part of an item that is of the base's type.
+func begin(item, base reflect.Value) {
+	for i := range item.NumField() {
+		if item.Field(i).Type() == base.Type() {
+			item.Field(i).Set(base)
+		}
+	}
 }
 
 // dict decodes a map of free keys; it adds to the default and replaces equal

@@ -19,6 +19,7 @@ const (
 	maxResponseCookie = 50   // cookies of one response
 	maxCookies        = 150  // cookies kept in all
 	maxCookieHeader   = 8190 // bytes of the header Cookie
+	maxCookieChanges  = 500  // cookies that a journey takes, the same one again included
 )
 
 func cookieFacts() []check.Fact {
@@ -35,7 +36,7 @@ type cookieJar struct {
 	jar     *cookiejar.Jar
 	held    map[string]string // values by name, domain and path
 	changes int               // how often what is held changed
-	used    bool              // a response set a cookie
+	stored  int               // how many came
 }
 
 // store keeps a cookie that a response from u set.
@@ -44,7 +45,7 @@ func (j *cookieJar) store(u *url.URL, c *http.Cookie) {
 		j.jar, _ = cookiejar.New(&cookiejar.Options{PublicSuffixList: publicsuffix.List}) // never an error
 		j.held = make(map[string]string)
 	}
-	j.used = true
+	j.stored++
 	key := c.Name + "\n" + u.Hostname() + "\n" + c.Domain + "\n" + c.Path
 	before, known := j.held[key]
 	if !known && len(j.held) >= maxCookies {
@@ -110,7 +111,7 @@ func (s *cookieStore) learn(obs *check.Observation, u *url.URL, head *httpHead) 
 	}
 	count := 0
 	for _, f := range head.fields {
-		if f.name != "set-cookie" || count == maxResponseCookie {
+		if f.name != "set-cookie" || count == maxResponseCookie || len(obs.Secrets) >= maxCookies || s.jar != nil && s.jar.stored >= maxCookieChanges {
 			continue
 		}
 		count++
@@ -260,7 +261,7 @@ func (s *cookieStore) loops(seen []string, next string) bool {
 
 // curl returns the options that make curl keep cookies, where that matters.
 func (s *cookieStore) curl() []string {
-	if !s.keep || s.jar == nil || !s.jar.used {
+	if !s.keep || s.jar == nil || s.jar.stored == 0 {
 		return nil
 	}
 	return []string{"-b", s.start}
