@@ -23,7 +23,8 @@ type step struct {
 	setup   check.Setup
 
 	expectations []check.Expectation
-	borrowed     []string // facts of steps before that the expectations name
+	written      map[string]bool // those that the user wrote
+	borrowed     []string        // facts of steps before that the expectations name
 	captures     map[string]*factPath
 	extracts     map[string]*regexp.Regexp
 	wanted       map[string]bool // facts that somebody is interested in
@@ -139,7 +140,7 @@ func (b *stepsBuilder) block() {
 func (b *stepsBuilder) add(to *[]*step, r *stepRequest, option, name string) {
 	st := &step{
 		name: r.Name, option: option, captures: make(map[string]*factPath), extracts: r.Extract,
-		wanted: make(map[string]bool), lent: map[string]bool{"status": true, "latency": true}, setup: b.setup,
+		written: make(map[string]bool), wanted: make(map[string]bool), lent: map[string]bool{"status": true, "latency": true}, setup: b.setup,
 	}
 	if st.name == "" {
 		st.name = name
@@ -264,6 +265,7 @@ func (b *stepsBuilder) expect(st *step, r *stepRequest, before []*step) {
 				}
 				continue
 			}
+			st.written[text] = true
 			b.users[st] = append(b.users[st], check.Expectation{Text: text, Level: list.level, Test: test})
 			b.borrow(st, test, before)
 		}

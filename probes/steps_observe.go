@@ -3,7 +3,6 @@ package probes
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -47,7 +46,7 @@ func (p *stepsProbe) Observe(ctx context.Context) check.Observation {
 	r.j.obs.Facts = make(check.Facts, 0, 8+8*len(p.requests))
 	main, cancel := r.share(ctx)
 	r.travel(main)
-	if deadline := main.Err(); errors.Is(deadline, context.DeadlineExceeded) && len(p.cleanup) > 0 && !r.j.obs.Failure.IsZero() {
+	if end, ok := main.Deadline(); ok && len(p.cleanup) > 0 && !r.j.obs.Failure.IsZero() && !time.Now().Before(end) {
 		r.j.obs.Failure.Message += "\nhint: a fifth of the timeout is kept for cleanup"
 	}
 	cancel()
@@ -177,7 +176,11 @@ func named(s *step, reason check.Reason) check.Reason {
 func expected(s *step, findings []check.Finding) string {
 	for _, level := range []check.Level{check.Expect, check.Prefer} {
 		for _, f := range findings {
-			if !f.OK && f.Level == level {
+			switch {
+			case f.OK || f.Level != level:
+			case !s.written[f.Expect]:
+				return ""
+			default:
 				return fmt.Sprintf(" (%s: %s)", level, f.Expect)
 			}
 		}
