@@ -29,7 +29,7 @@ func (in *load) loadFile(path string) {
 	in.set.Files = append(in.set.Files, src.name)
 	in.errors.order(src.name)
 	in.warnings.order(src.name)
-	src.secretKeys = in.secretKeys()
+	src.secretKeys, src.shownMaps = in.tellingKeys()
 	before := len(in.errors.list)
 	src.parse(in.errors.add, in.errors.full)
 	if src.root == nil || src.root.Kind == yaml.MappingNode && len(src.root.Content) == 0 && len(in.errors.list) > before {
@@ -39,9 +39,10 @@ func (in *load) loadFile(path string) {
 	f.load()
 }
 
-// secretKeys returns the names of all options tagged secret.
-func (in *load) secretKeys() map[string]bool {
-	keys := make(map[string]bool)
+// tellingKeys returns the names of all options tagged secret, and of all maps of
+// which no value is a secret, whatever its key is called.
+func (in *load) tellingKeys() (secret, shown map[string]bool) {
+	secret, shown = make(map[string]bool), make(map[string]bool)
 	var walk func(t reflect.Type)
 	walk = func(t reflect.Type) {
 		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
@@ -52,7 +53,10 @@ func (in *load) secretKeys() map[string]bool {
 		}
 		for _, f := range fieldsOf(t) {
 			if f.secret {
-				keys[f.name] = true
+				secret[f.name] = true
+			}
+			if f.shown && f.typ.Kind() == reflect.Map {
+				shown[f.name] = true
 			}
 			walk(f.typ)
 		}
@@ -60,7 +64,7 @@ func (in *load) secretKeys() map[string]bool {
 	for _, k := range in.kinds {
 		walk(reflect.TypeOf(k.New()))
 	}
-	return keys
+	return secret, shown
 }
 
 func (f *file) problem(n *yaml.Node, message, hint string) {

@@ -32,6 +32,7 @@ type source struct {
 
 	mergeKeys  bool            // it has keys << that were left out
 	secretKeys map[string]bool // keys of options that are tagged secret
+	shownMaps  map[string]bool // keys of maps without secrets, whatever their keys
 	secrets    *secrets        // found when first needed
 }
 

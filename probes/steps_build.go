@@ -96,7 +96,8 @@ func (b *stepsBuilder) fail(err error) { b.errs = append(b.errs, err) }
 func (b *stepsBuilder) failText(option, text string, reference int, err error) {
 	written, offset := asWritten(text, reference)
 	e := &check.OptionError{Option: option, Err: err, Text: written, Offset: offset}
-	if h, ok := err.(*hintedError); ok {
+	var h *hintedError
+	if errors.As(err, &h) {
 		e.Hint = h.hint
 	}
 	b.fail(e)

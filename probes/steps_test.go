@@ -107,22 +107,26 @@ func journeyTo(t *testing.T, base, steps, rest string) check.Result {
 	return c.Result(&o, c.Judge(&o))
 }
 
-const login = `
+const (
+	shopBase = `
       base: "SHOP"
-      requests:
+      requests:`
+	loginStep = `
         - name: login
           url: /login
           method: POST
           body: '{"user": "me"}'
           expect: ["status == 200", "json.user.vip", "cookies.session.http_only"]
 `
-
-const orders = login + `
+	ordersStep = `
         - name: orders
           url: "/orders?q=${steps.login.json.token}"
           headers: {Authorization: "Bearer ${steps.login.json.token}"}
           body: '{"id": ${steps.login.json.user.id}, "t": "${steps.login.json.token}"}'
 `
+	login  = shopBase + loginStep
+	orders = login + ordersStep
+)
 
 func TestStepsJourney(t *testing.T) {
 	t.Parallel()
@@ -350,10 +354,8 @@ func TestStepsConnections(t *testing.T) {
 func TestStepsAtOnce(t *testing.T) {
 	t.Parallel()
 	c, err := loadSteps(t, newShop(t).URL, `
-      defaults: {connection: reuse}
-      base: "SHOP"
-      requests:
-        - {name: before, url: /orders, expect: "status == 403"}`+strings.ReplaceAll(strings.Replace(orders, login[:strings.Index(login, "        - name")], "\n", 1), "${}", ""), "")
+      defaults: {connection: reuse}`+shopBase+`
+        - {name: before, url: /orders, expect: "status == 403"}`+loginStep+ordersStep, "")
 	if err != nil {
 		t.Fatal(err)
 	}
