@@ -29,7 +29,7 @@ var ours = map[string][]string{
 	"config":              {"check", "expect", "internal/nearest"},
 	"expect":              {"check", "internal/nearest"},
 	"importer":            {"check", "config"},
-	"probes":              {"check"},
+	"probes":              {"check", "internal/nearest"},
 	"scheduler":           {"check"},
 	"compare":             {"check"},
 	"report":              {"check", "compare"},

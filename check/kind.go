@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Kind is one kind of probe: its facts, its options and how to build it. A
@@ -18,6 +19,7 @@ type Kind struct {
 	// defaults. Its exported fields carry tags: `yaml:"name"`, `doc:"..."`, and
 	// where they apply `enum:"a,b"`, `secret:"true"` (the value is masked),
 	// `path:"true"` (a file name, relative to the file that names it),
+	// `over:"name"` (the items of the list, structs, have a part that begins with the value of that option),
 	// `address:"true"` (where the probe goes; host and port stay readable even
 	// when they come from a variable) and `required:"true"`. Field types are
 	// string, bool, int, float64, time.Duration, [Size], [JSON], *regexp.Regexp,
@@ -44,6 +46,30 @@ type Targeter interface {
 	SetTarget(target string) error
 }
 
+// FactLister is implemented by options that bring facts of one check's own, in
+// addition to those of its kind.
+type FactLister interface{ ListFacts() []Fact }
+
+// Deferring is implemented by options whose texts may hold references that only
+// a run can expand, such as ${steps.login.status}. They reach Build as [Deferred]
+// splits them.
+type Deferring interface {
+	// Defers returns what the references begin with, "steps." here.
+	Defers() string
+}
+
+// deferral encloses the name of a deferred reference in an option's text. It is a
+// noncharacter of Unicode, for use inside of a program (section 23.7), and no
+// other text of such options holds it.
+const deferral = "\uFDD0"
+
+// Defer returns the reference of the name as it stands in an option's text.
+func Defer(name string) string { return deferral + name + deferral }
+
+// Deferred splits an option's text into literals and, in every other place, the
+// names of references that are to be expanded in a run.
+func Deferred(text string) []string { return strings.Split(text, deferral) }
+
 // Setup is what a kind may know of its surroundings when it builds a probe.
 type Setup struct {
 	// Needs reports whether an expectation names the fact, so that a probe can
@@ -53,6 +79,10 @@ type Setup struct {
 	Getenv func(name string) string
 	// Version of sonde, for the User-Agent.
 	Version string
+	// Compile compiles an expectation over the facts, for a kind that has some of
+	// its own. The error is an *[OptionError] without an option. Never nil where
+	// the kind is [Deferring].
+	Compile func(text string, facts []Fact) (Test, error)
 	// Last is what the kind's Build before this one in the same load has left
 	// here. Checks that differ in their target alone, of which there can be a
 	// million, can so share the rest, and read a file once. Nil: build alone.
@@ -87,6 +117,11 @@ type Default struct {
 type OptionError struct {
 	Option string
 	Err    error
+	Hint   string // what to do, may be empty
+	// Text is the option's text as the file has it and Offset where in it the
+	// error is, in bytes. Empty: the option as a whole is wrong.
+	Text   string
+	Offset int
 }
 
 // Error returns the option and what is wrong with it.

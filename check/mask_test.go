@@ -86,3 +86,20 @@ func TestMaskWith(t *testing.T) {
 		}
 	}
 }
+
+// TestResultHidesWhatTheRunLearnt masks secrets that came up in the run beside
+// those of the check, also where one is a part of another.
+func TestResultHidesWhatTheRunLearnt(t *testing.T) {
+	c := Check{Mask: NewMask("hunter2")}
+	o := Observation{Secrets: []string{"hunter2-session"}, Reproduce: func() string { return "curl -b s=hunter2-session -u me:hunter2" }}
+	o.Set("text", "hunter2-session hunter2")
+	r := c.Result(&o, Judgement{Verdict: Down, Reason: Reason{Code: HTTPStatus, Message: "got hunter2-session"}})
+	for want, got := range map[string]string{"*** ***": r.Facts.Get("text").(string), "got ***": r.Reason.Message, "curl -b s=*** -u me:***": r.Reproduce} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got := c.Mask.String("hunter2-session"); got != "***-session" {
+		t.Errorf("the check's own mask has changed: %q", got)
+	}
+}

@@ -36,10 +36,27 @@ func walkOptions(prefix string, v reflect.Value) []option {
 		case field.Anonymous && name == "":
 			all = append(all, walkOptions(prefix, value)...)
 		case name != "":
-			all = append(all, walkOption(prefix+name, field, value)...)
+			options := walkOption(prefix+name, field, value)
+			if isBegin(v.Type(), name) {
+				for i := range options {
+					options[i].Required = false
+				}
+			}
+			all = append(all, options...)
 		}
 	}
 	return all
+}
+
+// isBegin reports whether the items of a list begin with the option's value. They
+// must have what is required; it need not.
+func isBegin(t reflect.Type, name string) bool {
+	for i := range t.NumField() {
+		if t.Field(i).Tag.Get("over") == name {
+			return true
+		}
+	}
+	return false
 }
 
 func walkOption(path string, field reflect.StructField, value reflect.Value) []option {

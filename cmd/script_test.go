@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,7 +90,7 @@ func demand(ts *testscript.TestScript, want string, err error) {
 }
 
 // serve starts a loopback server and sets the variable to its host:port:
-// serve ADDR refuse | silence | echo | late | flap | say TEXT | names RECORD...
+// serve ADDR refuse | silence | echo | late | flap | shop | say TEXT | names RECORD...
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: serve VARIABLE MODE [ARG]")
@@ -138,6 +140,9 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 		})
 		ts.Check(err)
 		addr, closer = server.Addr(), server.Close
+	case "shop":
+		server := httptest.NewServer(http.HandlerFunc(shop))
+		addr, closer = server.Listener.Addr().String(), func() error { server.Close(); return nil }
 	case "say":
 		text, err := strconv.Unquote(`"` + args[2] + `"`)
 		ts.Check(err)

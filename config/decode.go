@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/sonde-cli/sonde/check"
 )
 
 // decoder fills structs, which hold the defaults, from YAML nodes and reports
@@ -46,8 +48,12 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f *field) {
 	case t == jsonType:
 		d.document(n, v, f)
 	case t.Kind() == reflect.Pointer:
-		if v.IsNil() {
-			v.Set(reflect.New(t.Elem()))
+		if v.CanSet() { // the default may be shared
+			made := reflect.New(t.Elem())
+			if !v.IsNil() {
+				made.Elem().Set(v.Elem())
+			}
+			v.Set(made)
 		}
 		d.value(n, v.Elem(), f)
 	case t.Kind() == reflect.Struct:
@@ -73,9 +79,20 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, f *field) {
 			d.errorf(key, suggest(key.Value, fieldNames(fields)), "unknown key %q in %s", key.Value, f.name)
 			continue
 		}
-		d.value(value, v.FieldByIndex(known.index), known)
+		if known.over == "" {
+			d.value(value, v.FieldByIndex(known.index), known)
+		}
 	}
-	d.required(n, v, fields, f.name)
+	for key, value := range pairs(n) { // what begins with another's value comes after it
+		if known := fieldNamed(fields, key.Value); known != nil && known.over != "" {
+			based := *known
+			based.base = v.FieldByIndex(fieldNamed(fields, known.over).index)
+			d.value(value, v.FieldByIndex(known.index), &based)
+		}
+	}
+	if !f.partial {
+		d.required(n, v, fields, f.name)
+	}
 }
 
 // required reports the options that must be there and are not. One that the
@@ -111,11 +128,24 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, f *field) {
 		d.errorf(n, "write it as [a, b], or one item a line after a dash", "%s must be a list, not %s", f.name, describe(n))
 		return
 	}
-	list := reflect.MakeSlice(v.Type(), len(items), len(items))
+	list, element := reflect.MakeSlice(v.Type(), len(items), len(items)), *f
+	element.base = reflect.Value{}
 	for i, item := range items {
-		d.value(item, list.Index(i), f)
+		if f.base.IsValid() {
+			begin(list.Index(i), f.base)
+		}
+		d.value(item, list.Index(i), &element)
 	}
 	v.Set(list)
+}
+
+// begin sets the part of an item that is of the base's type.
+func begin(item, base reflect.Value) {
+	for i := range item.NumField() {
+		if item.Field(i).Type() == base.Type() {
+			item.Field(i).Set(base)
+		}
+	}
 }
 
 // dict decodes a map of free keys; it adds to the default and replaces equal
@@ -154,6 +184,10 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f *field) {
 	if !ok {
 		return
 	}
+	if isDeferred(e.text) && (v.Kind() != reflect.String || f.enum != nil || f.path) {
+		d.errorf(n, "write the value itself", "%s must be known before the run", f.name)
+		return
+	}
 	quoted := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
 	if quoted && !dynamic && d.vars != nil && isPlainType(v.Type()) {
 		d.errorf(n, "leave the quotes out", "%s must be %s, not a text", f.name, wanted(v.Type()))
@@ -177,7 +211,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f *field) {
 // linting, when there is one at all.
 func (d *decoder) text(n *yaml.Node) (e expansion, dynamic, ok bool) {
 	if d.vars == nil || !strings.Contains(n.Value, "${") {
-		return expansion{text: n.Value}, false, true
+		return expansion{text: n.Value}, false, d.noDeferral(n, n.Value, 0)
 	}
 	t, err := d.load.template(n.Value)
 	if err != nil {
@@ -185,13 +219,23 @@ func (d *decoder) text(n *yaml.Node) (e expansion, dynamic, ok bool) {
 		return e, false, false
 	}
 	if d.lint {
+		for _, p := range t {
+			if p.ref != nil && p.ref.deferred {
+				_, errs := d.vars.resolve(p)
+				d.failAll(n, errs)
+			}
+		}
 		return expansion{text: literalText(t)}, false, !t.dynamic()
 	}
 	e, errs := d.vars.expand(t)
+	d.failAll(n, errs)
+	return e, t.dynamic(), len(errs) == 0 && d.noDeferral(n, e.text, t.deferred())
+}
+
+func (d *decoder) failAll(n *yaml.Node, errs []*varError) {
 	for _, err := range errs {
 		d.fail(n, err.offset, err.message, err.hint)
 	}
-	return e, t.dynamic(), len(errs) == 0
 }
 
 func literalText(t template) string {
@@ -208,7 +252,11 @@ func (d *decoder) hide(e expansion, v reflect.Value, f *field) {
 		return
 	}
 	if f.secret && e.text != "" {
-		d.secrets = append(d.secrets, credential(e.text))
+		for i, part := range check.Deferred(e.text) {
+			if i%2 == 0 { // the others are names
+				d.secrets = append(d.secrets, credential(part))
+			}
+		}
 	}
 	if f.shown || f.path {
 		return

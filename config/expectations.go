@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -15,9 +14,10 @@ import (
 // kind is a check.Kind with what all its checks share.
 type kind struct {
 	check.Kind
-	facts []check.Fact
-	tests map[string]compiled
-	last  any // what the kind's Build hands to the next
+	facts   []check.Fact
+	tests   map[string]compiled
+	last    any   // what the kind's Build hands to the next
+	derived *kind // the same with facts of one check's own, made last
 }
 
 type compiled struct {
@@ -58,6 +58,9 @@ func items(merged *yaml.Node, key string) []*yaml.Node {
 // lintExpectations compiles the expressions that need no values, for checks
 // that are disabled or not selected.
 func (m *maker) lintExpectations() {
+	if _, own := m.kind.New().(check.FactLister); own {
+		return // what facts there are is not known without values
+	}
 	d := m.file.decoder(nil)
 	d.lint = true
 	for _, level := range []check.Level{check.Expect, check.Prefer} {
@@ -87,13 +90,7 @@ func (m *maker) compile(d *decoder, n *yaml.Node, text string, samples bool) (co
 		d.fail(n, err.Offset, err.Message, err.Hint)
 		return c, false
 	}
-	// The offset counts in the expanded text, and the message may quote a part of
-	// a secret, of which a mask knows only the whole.
-	if slices.ContainsFunc(d.secrets, func(secret string) bool { return secret != "" && strings.Contains(text, secret) }) {
-		d.fail(n, whole, "with its references filled in, this is no valid expression", "write a value with quotes in it in another way, for it is not escaped")
-		return c, false
-	}
-	d.fail(n, whole, err.Message, err.Hint)
+	d.failExpanded(n, text, err.Message, err.Hint)
 	return c, false
 }
 
@@ -133,11 +130,11 @@ func (in *load) needs(s *shared) func(fact string) bool {
 func (k *kind) finish(c *check.Check, options check.Options, d *decoder, user []check.Expectation, s *shared, at func(option string) *yaml.Node) bool {
 	in := d.load
 	s.setUser(user)
-	plan, err := options.Build(check.Setup{Needs: in.needs(s), Getenv: in.getenv, Version: in.Version, Last: &k.last})
+	plan, err := options.Build(check.Setup{Needs: in.needs(s), Getenv: in.getenv, Version: in.Version, Compile: compileFor, Last: &k.last})
 	d.secrets = append(d.secrets, plan.Secrets...)
 	if err != nil {
 		for _, e := range check.OptionErrors(err) {
-			d.fail(at(e.Option), whole, e.Error(), "")
+			d.failOption(at(e.Option), e)
 		}
 		return false
 	}
@@ -174,38 +171,21 @@ func (s *shared) setUser(user []check.Expectation) {
 	s.needs = func(fact string) bool { return facts[fact] }
 }
 
-// expects reports whether an expectation of the user, not a preference, mentions
-// the fact.
-func (s *shared) expects(fact string) bool {
-	return slices.ContainsFunc(s.user, func(e check.Expectation) bool {
-		return e.Level == check.Expect && slices.Contains(e.Test.Facts(), fact)
-	})
-}
-
-// addDefaults puts before the user's expectations those of the kind whose
-// facts no expectation of the user mentions. A preference does not count: who
-// prefers all packets back still wants to know when none comes. A user who expects a failure takes over from
-// what the failure keeps from being seen.
+// addDefaults puts the kind's expectations before the user's.
 func (s *shared) addDefaults(k *kind, defaults []check.Default) error {
 	if s.all != nil && slices.Equal(defaults, s.defaults) {
 		return nil
 	}
-	all := make([]check.Expectation, 0, len(defaults)+len(s.user))
-	expectsError := s.expects("error")
-	for _, d := range defaults {
-		compiled := k.compile(d.Expect)
-		if err := compiled.err; err != nil {
-			return fmt.Errorf("the kind %s expects %q by default, which is wrong: %s", k.Name, d.Expect, err.Message)
+	all, err := check.WithDefaults(defaults, s.user, func(text string) (check.Test, error) {
+		compiled := k.compile(text)
+		if compiled.err != nil {
+			return nil, fmt.Errorf("the kind %s expects %q by default, which is wrong: %s", k.Name, text, compiled.err.Message)
 		}
-		lifts := compiled.test.Facts()
-		if d.Fact != "" {
-			lifts = []string{d.Fact}
-		}
-		if !slices.ContainsFunc(lifts, s.expects) {
-			all = append(all, check.Expectation{Text: d.Expect, Level: d.Level, Test: compiled.test, WhenSeen: d.WhenSeen || expectsError})
-		}
+		return compiled.test, nil
+	})
+	if err != nil {
+		return err
 	}
-	all = append(all, s.user...)
 	s.defaults, s.all = defaults, all
 	return nil
 }

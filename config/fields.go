@@ -23,6 +23,9 @@ type field struct {
 	shown    bool // the value is there to be read: never a secret
 	single   bool // a list of one may be written without the list
 	required bool
+	partial  bool          // a block that others begin with: nothing of it is required
+	over     string        // the option that the items of the list begin with
+	base     reflect.Value // that option, while its list is decoded
 }
 
 var fieldCache sync.Map // reflect.Type -> []field
@@ -49,6 +52,11 @@ func fieldsOf(t reflect.Type) []field {
 		}
 		fields = append(fields, newField(f, name, i))
 	}
+	for _, f := range fields {
+		if base := fieldNamed(fields, f.over); base != nil {
+			base.partial = true
+		}
+	}
 	fieldCache.Store(t, fields)
 	return fields
 }
@@ -58,7 +66,7 @@ func newField(f reflect.StructField, name string, i int) field {
 	made := field{
 		name: name, index: []int{i}, typ: f.Type, doc: f.Tag.Get("doc"),
 		secret: on("secret"), path: on("path"), address: on("address"), shown: on("shown"),
-		single: on("single"), required: on("required"),
+		single: on("single"), required: on("required"), over: f.Tag.Get("over"),
 	}
 	if values := f.Tag.Get("enum"); values != "" {
 		made.enum = strings.Split(values, ",")

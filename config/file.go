@@ -29,7 +29,7 @@ func (in *load) loadFile(path string) {
 	in.set.Files = append(in.set.Files, src.name)
 	in.errors.order(src.name)
 	in.warnings.order(src.name)
-	src.secretKeys = in.secretKeys()
+	src.secretKeys, src.shownMaps = in.tellingKeys()
 	before := len(in.errors.list)
 	src.parse(in.errors.add, in.errors.full)
 	if src.root == nil || src.root.Kind == yaml.MappingNode && len(src.root.Content) == 0 && len(in.errors.list) > before {
@@ -53,9 +53,10 @@ func (f *file) warnOfReaders() {
 	}
 }
 
-// secretKeys returns the names of all options tagged secret.
-func (in *load) secretKeys() map[string]bool {
-	keys := make(map[string]bool)
+// tellingKeys returns the names of all options tagged secret, and of all maps of
+// which no value is a secret, whatever its key is called.
+func (in *load) tellingKeys() (secret, shown map[string]bool) {
+	secret, shown = make(map[string]bool), make(map[string]bool)
 	var walk func(t reflect.Type)
 	walk = func(t reflect.Type) {
 		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
@@ -66,7 +67,10 @@ func (in *load) secretKeys() map[string]bool {
 		}
 		for _, f := range fieldsOf(t) {
 			if f.secret {
-				keys[f.name] = true
+				secret[f.name] = true
+			}
+			if f.shown && f.typ.Kind() == reflect.Map {
+				shown[f.name] = true
 			}
 			walk(f.typ)
 		}
@@ -74,7 +78,7 @@ func (in *load) secretKeys() map[string]bool {
 	for _, k := range in.kinds {
 		walk(reflect.TypeOf(k.New()))
 	}
-	return keys
+	return secret, shown
 }
 
 func (f *file) problem(n *yaml.Node, message, hint string) {
@@ -220,7 +224,10 @@ func (f *file) lint(n *yaml.Node, where string, misplaced ...string) bool {
 		case known != nil:
 			d.value(value, scratch.FieldByIndex(known.index), known)
 		case kind != nil:
-			d.value(value, reflect.ValueOf(kind.New()), &field{name: kind.Name})
+			options := kind.New()
+			known := d.deferring(options)
+			d.value(value, reflect.ValueOf(options), &field{name: kind.Name})
+			known()
 		default:
 			f.problem(key, fmt.Sprintf("unknown key %q in %s", key.Value, where), suggest(key.Value, f.checkKeys()))
 		}

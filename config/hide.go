@@ -101,6 +101,12 @@ func (f *secretFinder) walk(n *yaml.Node, hidden bool) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			f.close(n.Content[i].Line)
 			key := n.Content[i].Value
+			if value := n.Content[i+1]; !hidden && f.src.shownMaps[key] && value.Kind == yaml.MappingNode && value.Anchor == "" {
+				for _, item := range pairs(value) {
+					f.walk(item, false)
+				}
+				continue
+			}
 			f.walk(n.Content[i+1], hidden || f.src.secretKeys[key] || IsSecretKey(key))
 		}
 	case yaml.ScalarNode:

@@ -210,8 +210,12 @@ func (m *maker) complete(c *check.Check, d *decoder) bool {
 	if !m.aim(d, options) { // before, so that nothing required is missing
 		return false
 	}
+	known := d.deferring(options)
 	d.value(m.block, reflect.ValueOf(options), &field{name: m.kind.Name})
+	known()
 	m.aim(d, options) // and again, because the target wins
+	defer func(base *kind) { m.kind = base }(m.kind)
+	m.kind = m.kind.of(options)
 	readable := !d.failed
 	b := newSpec().body
 	m.decode(d, &b)

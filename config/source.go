@@ -35,6 +35,7 @@ type source struct {
 	open       fs.FileMode     // who may read it beside its owner; 0: nobody
 	mergeKeys  bool            // it has keys << that were left out
 	secretKeys map[string]bool // keys of options that are tagged secret
+	shownMaps  map[string]bool // keys of maps without secrets, whatever their keys
 	secrets    *secrets        // found when first needed
 }
 

@@ -31,9 +31,13 @@ type part struct {
 type ref struct {
 	name string // of the variable; each or each.key for a value of the check's each
 	file bool   // ${file:arg}
-	op   string // ":-", ":?" or none
-	arg  template
+	// deferred marks a name such as steps.login.status, for a run to expand.
+	deferred bool
+	op       string // ":-", ":?" or none
+	arg      template
 }
+
+const refHint = "references are ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:path} and ${each.key}; write $${ for a literal ${"
 
 // dynamic reports whether the template refers to anything.
 func (t template) dynamic() bool {
@@ -107,8 +111,7 @@ func (p *templateParser) parse(inside bool, depth int) (template, *varError) {
 func (p *templateParser) ref(depth int) (*ref, *varError) {
 	open := p.at
 	bad := func(message string) *varError {
-		return &varError{offset: open, message: message,
-			hint: "references are ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:path} and ${each.key}; write $${ for a literal ${"}
+		return &varError{offset: open, message: message, hint: refHint}
 	}
 	if depth > maxNesting {
 		return nil, bad("references are nested too deep")
@@ -119,6 +122,12 @@ func (p *templateParser) ref(depth int) (*ref, *varError) {
 		end++
 	}
 	r := &ref{name: p.text[p.at:end]}
+	if r.deferred = isDeferredName(r.name); r.deferred && depth == 1 { // what is behind the name is for the kind to read
+		if i := strings.IndexByte(p.text[end:], '}'); i >= 0 {
+			r.name, p.at = p.text[p.at:end+i], end+i+1
+			return r, nil
+		}
+	}
 	p.at = end
 	rest := p.text[end:]
 	switch {
@@ -153,6 +162,13 @@ func isNameByte(c byte) bool {
 	return c == '_' || c == '.' || c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
+// isDeferredName reports whether a name is none of a variable but may be one of
+// something that is only known in a run.
+func isDeferredName(name string) bool {
+	first, _, dotted := strings.Cut(name, ".")
+	return dotted && first != "each" && validName(first)
+}
+
 func validName(s string) bool {
 	return s != "" && (s[0] < '0' || s[0] > '9') && !strings.ContainsAny(s, ".-")
 }
@@ -161,6 +177,7 @@ func validName(s string) bool {
 type scope struct {
 	lookup func(string) (string, bool)
 	dir    string // what ${file:path} is relative to
+	defers string // begin of the names that a run expands; empty for none
 	each   *each
 	values []eachValue       // of the current instance
 	files  map[string]string // contents read before, by path
@@ -222,6 +239,12 @@ func (s *scope) resolve(p part) (expansion, []*varError) {
 	r := p.ref
 	if r.file {
 		return s.file(p)
+	}
+	if r.deferred {
+		if s.defers == "" || !strings.HasPrefix(r.name, s.defers) {
+			return expansion{}, []*varError{{offset: p.offset, message: fmt.Sprintf("%q is no name of a variable", r.name), hint: refHint}}
+		}
+		return expansion{text: check.Defer(r.name)}, nil
 	}
 	var value expansion
 	var known bool

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/expect"
 	"github.com/sonde-cli/sonde/internal/testnet"
 )
 
@@ -24,8 +25,10 @@ import (
 type conformance struct {
 	// target of the kind at host:port of loopback; nil when it takes none.
 	target func(addr string) string
-	// fill sets what a kind without targets must have.
-	fill func(check.Options)
+	// fill sets what a kind without targets must have, to go to the address.
+	fill func(o check.Options, addr string)
+	// own are facts that the options of fill bring along.
+	own []check.Fact
 	// dead is the code at a port where nothing listens; empty when the kind
 	// has no ports.
 	dead check.Code
@@ -48,7 +51,7 @@ func kindsUnderTest() map[string]conformance {
 			long:     func(o check.Options) { setField(o, "Count", 1000) },
 		},
 		"exec": {
-			fill:     func(o check.Options) { setField(o, "Command", []string{"sh", "-c", "echo hello"}) },
+			fill:     func(o check.Options, _ string) { setField(o, "Command", []string{"sh", "-c", "echo hello"}) },
 			portless: true,
 			long:     func(o check.Options) { setField(o, "Command", []string{"sleep", "60"}) },
 		},
@@ -57,7 +60,18 @@ func kindsUnderTest() map[string]conformance {
 		"ssh":       {target: func(addr string) string { return "ssh://" + addr }, dead: check.ConnectRefused},
 		"udp":       {target: func(addr string) string { return "udp://" + addr + "?send=ping&expect=pong" }, dead: check.ConnectRefused},
 		"ntp":       {target: func(addr string) string { return "ntp://" + addr }, dead: check.ConnectRefused},
-		"toy":       {target: func(addr string) string { return "toy://" + addr }, dead: check.ConnectRefused},
+		"steps": {
+			fill: func(o check.Options, addr string) {
+				first, second := stepTo("first", "http://"+addr+"/"), stepTo("second", "")
+				first.Capture = map[string]string{"server": "headers.server"}
+				second.HTTP.URL = "http://" + addr + "/?" + check.Defer("steps.first.status")
+				setField(o, "Requests", []stepRequest{first, second})
+				setField(o, "Cleanup", []stepRequest{stepTo("", "http://"+addr+"/")})
+			},
+			own:  slices.Concat(factsOfStep("first"), factsOfStep("second")),
+			dead: check.ConnectRefused,
+		},
+		"toy": {target: func(addr string) string { return "toy://" + addr }, dead: check.ConnectRefused},
 	}
 }
 
@@ -76,6 +90,7 @@ func eachKind(t *testing.T, test func(*testing.T, check.Kind, conformance)) {
 			if !ok {
 				t.Fatalf("the kind %s has no row in kindsUnderTest", k.Name)
 			}
+			k.Facts = slices.Concat(k.Facts, row.own)
 			test(t, k, row)
 		})
 	}
@@ -86,7 +101,7 @@ func built(t *testing.T, k check.Kind, row conformance, addr string, change ...f
 	t.Helper()
 	o := k.New()
 	if row.fill != nil {
-		row.fill(o)
+		row.fill(o, addr)
 	} else if err := o.(check.Targeter).SetTarget(row.target(addr)); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +111,7 @@ func built(t *testing.T, k check.Kind, row conformance, addr string, change ...f
 		}
 	}
 	plan, err := o.Build(check.Setup{
-		Needs: func(string) bool { return true }, Getenv: func(string) string { return "" }, Version: "test",
+		Needs: func(string) bool { return true }, Getenv: func(string) string { return "" }, Version: "test", Compile: expect.Compile,
 	})
 	if err != nil {
 		t.Fatal(err)

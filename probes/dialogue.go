@@ -22,8 +22,8 @@ import (
 // complete.
 const quiet = 50 * time.Millisecond
 
-// step of a dialogue sends, then waits for what it expects.
-type step struct {
+// turn is a step of a dialogue: it sends, then waits for what it expects.
+type turn struct {
 	Send    string         `yaml:"send" doc:"text to send as it is; write line ends as \\r\\n in double quotes"`
 	SendHex string         `yaml:"send_hex" doc:"bytes to send in place of text, in hexadecimal; spaces may stand between them"`
 	Expect  *regexp.Regexp `yaml:"expect" doc:"regular expression (RE2) that what the peer sends must match"`
@@ -31,7 +31,7 @@ type step struct {
 
 // payloads returns the steps with all that they send in Send, and what is wrong
 // with them.
-func payloads(steps []step) ([]step, []error) {
+func payloads(steps []turn) ([]turn, []error) {
 	var errs []error
 	steps = slices.Clone(steps)
 	for i := range steps {
@@ -56,7 +56,7 @@ func payloads(steps []step) ([]step, []error) {
 // talk makes the steps of a dialogue, after it has read the banner where that
 // is wanted. What the peer says or fails to say becomes facts; an error is of
 // the connection.
-func (j *journey) talk(h *hearing, steps []step, banner bool) error {
+func (j *journey) talk(h *hearing, steps []turn, banner bool) error {
 	if banner && !bannerIsFirstAnswer(steps) {
 		start := time.Now()
 		err := h.until(func(text []byte, final bool) bool { return final || bytes.IndexByte(text, '\n') >= 0 })
@@ -84,7 +84,7 @@ func (j *journey) talk(h *hearing, steps []step, banner bool) error {
 
 // bannerIsFirstAnswer tells that the first step waits for the peer to speak
 // first, so that its text is the banner.
-func bannerIsFirstAnswer(steps []step) bool {
+func bannerIsFirstAnswer(steps []turn) bool {
 	return len(steps) > 0 && steps[0].Send == "" && steps[0].Expect != nil
 }
 
@@ -102,7 +102,7 @@ func (j *journey) sawBanner(h *hearing, took time.Duration) {
 
 // step makes one step and reports whether it went as expected. An error is of
 // the connection.
-func (j *journey) step(h *hearing, i int, s step) (bool, error) {
+func (j *journey) step(h *hearing, i int, s turn) (bool, error) {
 	if s.Send != "" {
 		start := time.Now()
 		_, err := io.WriteString(h.conn, s.Send)

@@ -29,6 +29,7 @@ type httpOptions struct {
 	Payload     `yaml:",inline"`
 	Auth        httpAuth   `yaml:"auth" doc:"who we say we are"`
 	Redirects   int        `yaml:"redirects" doc:"how many redirects to follow; 0 never follows one"`
+	Cookies     bool       `yaml:"cookies" doc:"keep the cookies that redirects set, for the hops after them (RFC 6265); false sends none"`
 	Version     string     `yaml:"version" enum:"auto,1.1,2" doc:"HTTP version; auto lets the server choose over TLS; 2 over http:// begins in HTTP/2 at once"`
 	Compression string     `yaml:"compression" enum:"none,any,gzip,deflate,br,zstd" doc:"content coding to ask for; what comes is decoded in any case"`
 	MaxBody     check.Size `yaml:"max_body" doc:"how much of the body to read, after decompression; half of it when an expectation looks into a body that is br or zstd"`
@@ -48,7 +49,7 @@ const (
 
 func newHTTPOptions() *httpOptions {
 	return &httpOptions{
-		Redirects: defaultRedirects, Version: "auto", Compression: "none", Connection: "fresh", MaxBody: defaultMaxBody,
+		Redirects: defaultRedirects, Cookies: true, Version: "auto", Compression: "none", Connection: "fresh", MaxBody: defaultMaxBody,
 		Auth: httpAuth{Type: "basic", OAuth2: httpOAuth2{AuthStyle: "header"}}, Payload: Payload{RequestCompression: "none"},
 		Route: Route{Family: "any"},
 	}
@@ -93,6 +94,7 @@ func httpFacts() []check.Fact {
 	}
 	facts = append(facts, fieldFacts()...)
 	facts = append(facts, authFacts()...)
+	facts = append(facts, cookieFacts()...)
 	facts = append(facts, connectFacts()...)
 	for _, f := range tlsFacts() {
 		switch f.Name {

@@ -54,12 +54,12 @@ type httpPath struct {
 }
 
 // httpNeeds tells which costly facts are asked for.
-type httpNeeds struct{ body, json, size, headers, detail, sha256, fields bool }
+type httpNeeds struct{ body, json, size, headers, detail, sha256, fields, cookies bool }
 
 func needsOf(s check.Setup) httpNeeds {
 	return httpNeeds{
 		body: s.Needs("body"), json: s.Needs("json"), size: s.Needs("size"), headers: s.Needs("headers"), detail: needsDetail(s),
-		sha256: s.Needs("sha256"), fields: needsFields(s),
+		sha256: s.Needs("sha256"), fields: needsFields(s), cookies: s.Needs("cookies"),
 	}
 }
 

@@ -14,14 +14,15 @@ import (
 
 // httpRun is one Observe call of an http check.
 type httpRun struct {
-	p      *httpProbe
-	j      *journey
-	sent   httpMessage
-	via    *proxy    // of the current hop, nil for none
-	seen   []string  // the hops that redirected: method and URL
-	secure bool      // what is exchanged goes over TLS
-	past   lifetimes // the shortest of those hops' certificates
-	token  string    // bearer token that is known at run time only; empty: none
+	p       *httpProbe
+	j       *journey
+	sent    httpMessage
+	via     *proxy    // of the current hop, nil for none
+	seen    []string  // the hops that redirected: method and URL
+	secure  bool      // what is exchanged goes over TLS
+	past    lifetimes // the shortest of those hops' certificates
+	token   string    // bearer token that is known at run time only; empty: none
+	cookies cookieStore
 }
 
 // httpRequest is what one hop asks for.
@@ -60,6 +61,12 @@ type httpWire interface {
 // Observe makes the request and follows its redirects, each over a connection
 // of its own, all within ctx's deadline.
 func (p *httpProbe) Observe(ctx context.Context) check.Observation {
+	return p.observe(ctx, nil)
+}
+
+// observe makes the request with the cookies of a journey, of which it is a part;
+// nil for none.
+func (p *httpProbe) observe(ctx context.Context, jar *cookieJar) check.Observation {
 	j := begin()
 	timeout := time.Duration(0)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -69,8 +76,8 @@ func (p *httpProbe) Observe(ctx context.Context) check.Observation {
 	j.obs.Facts = make(check.Facts, 0, p.room())
 	j.from = p.home.route.from()
 	from := j.from
-	j.obs.Reproduce = func() string { return p.reproduce(timeout, from) }
-	run := &httpRun{p: p, j: j}
+	run := &httpRun{p: p, j: j, cookies: newCookieStore(p, jar)}
+	j.obs.Reproduce = func() string { return p.reproduce(timeout, from, run.cookies.curl()...) }
 	reason := run.authorize(ctx)
 	if reason == nil {
 		reason = run.follow(ctx)
@@ -173,6 +180,7 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 	if err != nil {
 		return nil, r.broken(err, check.HTTPHeaderTimeout, "the response head was not complete in time")
 	}
+	r.cookies.learn(&r.j.obs, request.url, head)
 	if next, reason := r.redirect(request, head); next != nil || reason != nil {
 		if reason != nil {
 			r.setHead(head)
@@ -261,6 +269,9 @@ func (r *httpRun) setHead(head *httpHead) {
 			all[f.name] = f.value
 		}
 		obs.Set("headers", all)
+	}
+	if r.p.needs.cookies {
+		obs.Set("cookies", r.cookies.seen())
 	}
 }
 
@@ -388,6 +399,7 @@ func (r *httpRun) message(request *httpRequest) *httpMessage {
 		}
 		m.fields = append(m.fields, f)
 	}
+	r.cookies.send(m, u)
 	if !agent {
 		m.fields = append(m.fields, field{"User-Agent", p.agent})
 	}

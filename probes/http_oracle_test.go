@@ -44,6 +44,10 @@ http {
 		location /few { keepalive_requests 2; return 200 "few"; }
 		location /loop { return 302 /loop; }
 		location /private { auth_basic sonde; auth_basic_user_file %[1]s/users; }
+		location /set { add_header Set-Cookie $http_x_set; return 302 $http_x_to; }
+		location /show { return 200 "$http_cookie"; }
+		location /guard { if ($cookie_session != "s3cr3t-0123456789") { return 302 /guard-login; } return 200 "welcome"; }
+		location /guard-login { add_header Set-Cookie "session=s3cr3t-0123456789; Path=/; HttpOnly"; return 302 /guard; }
 		location /teapot { return 418 "short and stout"; }
 		location /post { client_max_body_size 10k; return 200 "$request_method"; }
 	}

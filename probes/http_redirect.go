@@ -3,7 +3,6 @@ package probes
 import (
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/sonde-cli/sonde/check"
@@ -47,7 +46,7 @@ func (r *httpRun) redirect(request *httpRequest, head *httpHead) (*httpRequest, 
 // visit notes the hop and refuses a circle and a chain that is too long.
 func (r *httpRun) visit(from, to *httpRequest) *check.Reason {
 	r.seen = append(r.seen, from.method+" "+from.url.String())
-	if slices.Contains(r.seen, to.method+" "+to.url.String()) {
+	if r.cookies.loops(r.seen, to.method+" "+to.url.String()) {
 		r.j.obs.Set("redirects", len(r.seen))
 		return &check.Reason{Code: check.HTTPRedirectLoop, Message: fmt.Sprintf("redirect %d leads back to %s", len(r.seen), to.url)}
 	}

@@ -10,13 +10,14 @@ import (
 )
 
 // reproduce returns the curl command that does what the check does, from the same
-// address where the check has one.
-func (p *httpProbe) reproduce(timeout time.Duration, from netip.Addr) string {
+// address where the check has one, with more of curl's options.
+func (p *httpProbe) reproduce(timeout time.Duration, from netip.Addr, more ...string) string {
 	c := p.curlInput()
 	if c == nil {
 		return ""
 	}
 	c.add("curl", "-v")
+	c.add(more...)
 	if timeout > 0 {
 		c.add("-m", strconv.FormatFloat(timeout.Round(time.Millisecond).Seconds(), 'f', -1, 64))
 	}

@@ -9,7 +9,7 @@ import (
 func (o *httpOptions) sameButURL(to *httpOptions) bool {
 	return o.Method == to.Method && maps.Equal(o.Headers, to.Headers) && o.HeadersFile == to.HeadersFile &&
 		o.Body == to.Body && o.BodyFile == to.BodyFile && o.Payload.same(&to.Payload) && o.Auth.same(&to.Auth) &&
-		o.Redirects == to.Redirects && o.Version == to.Version && o.Compression == to.Compression && o.MaxBody == to.MaxBody &&
+		o.Redirects == to.Redirects && o.Cookies == to.Cookies && o.Version == to.Version && o.Compression == to.Compression && o.MaxBody == to.MaxBody &&
 		o.Connection == to.Connection && o.Unix == to.Unix && o.Proxied == to.Proxied && o.TLS == to.TLS &&
 		o.Close == to.Close && o.Route.same(&to.Route)
 }

@@ -132,7 +132,7 @@ func TestCloseReset(t *testing.T) {
 
 func TestCloseOptionErrors(t *testing.T) {
 	t.Parallel()
-	for how, steps := range map[string][]step{"rst": nil, closeReset: {{Send: "QUIT\r\n"}}} {
+	for how, steps := range map[string][]turn{"rst": nil, closeReset: {{Send: "QUIT\r\n"}}} {
 		o := tcpOptions{Host: "127.0.0.1", Port: 80, MaxBanner: defaultMaxBanner, Close: how, Steps: steps}
 		_, err := o.Build(needs())
 		if got := check.OptionErrors(err); len(got) != 1 || got[0].Option != "close" {

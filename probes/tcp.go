@@ -46,7 +46,7 @@ type tcpOptions struct {
 	Route     `yaml:",inline"`
 	Proxied   `yaml:",inline"`
 	TLS       *TLS       `yaml:"tls" doc:"speak TLS; {} does so with the defaults"`
-	Steps     []step     `yaml:"steps" doc:"dialogue after the connection, step by step"`
+	Steps     []turn     `yaml:"steps" doc:"dialogue after the connection, step by step"`
 	MaxBanner check.Size `yaml:"max_banner" doc:"most that is read for the banner or one step"`
 }
 
@@ -75,7 +75,7 @@ type tcpProbe struct {
 	route      *router
 	tls        *tlsPlan // nil: no TLS
 	secure     *TLS     // what tls was made of
-	steps      []step
+	steps      []turn
 	banner     bool // wanted by an expectation
 	max        int
 	proxied    *Proxied // what route.via was made of

@@ -52,10 +52,10 @@ func observeTCP(t *testing.T, o tcpOptions, host, port string, d time.Duration, 
 	return plan.Probe.Observe(timeout(t, d))
 }
 
-func steps(pairs ...string) []step {
-	var out []step
+func steps(pairs ...string) []turn {
+	var out []turn
 	for i := 0; i < len(pairs); i += 2 {
-		s := step{Send: pairs[i]}
+		s := turn{Send: pairs[i]}
 		if pairs[i+1] != "" {
 			s.Expect = regexp.MustCompile(pairs[i+1])
 		}
@@ -163,7 +163,7 @@ func TestDialogueOfBytes(t *testing.T) {
 			_, _ = io.WriteString(conn, "N")
 		}
 	})
-	o := observeTCP(t, tcpOptions{Steps: []step{{SendHex: "00000008 04D2162f", Expect: regexp.MustCompile("^[SN]")}}}, host, port, patience)
+	o := observeTCP(t, tcpOptions{Steps: []turn{{SendHex: "00000008 04D2162f", Expect: regexp.MustCompile("^[SN]")}}}, host, port, patience)
 	wantFailure(t, o, "")
 	wantFacts(t, o, check.FactsOf(map[string]any{"dialogue": true, "answer": "N"}))
 }
@@ -172,7 +172,7 @@ func TestDialogueGoesWrong(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		handler func(net.Conn)
-		steps   []step
+		steps   []turn
 		brief   bool
 		says    string
 	}{
@@ -288,7 +288,7 @@ func TestTCPOptionErrors(t *testing.T) {
 		"port 0":            {good(func(o *tcpOptions) { o.Port = 0 }), "port"},
 		"port 65536":        {good(func(o *tcpOptions) { o.Port = 65536 }), "port"},
 		"banner too large":  {good(func(o *tcpOptions) { o.MaxBanner = 2 << 20 }), "max_banner"},
-		"an empty step":     {good(func(o *tcpOptions) { o.Steps = make([]step, 1) }), "steps[0]"},
+		"an empty step":     {good(func(o *tcpOptions) { o.Steps = make([]turn, 1) }), "steps[0]"},
 		"family 5":          {good(func(o *tcpOptions) { o.Family = "5" }), "family"},
 		"a name as address": {good(func(o *tcpOptions) { o.Address = "db" }), "address"},
 		"another family":    {good(func(o *tcpOptions) { o.Family, o.Address = "6", "127.0.0.1" }), "address"},

@@ -53,7 +53,7 @@ type udpOptions struct {
 	Host        string `yaml:"host" address:"true" required:"true" doc:"name or IP address"`
 	Port        int    `yaml:"port" required:"true" doc:"port to send to"`
 	Route       `yaml:",inline"`
-	Steps       []step     `yaml:"steps" doc:"dialogue, step by step; each send is a datagram, and an expect waits for one that matches"`
+	Steps       []turn     `yaml:"steps" doc:"dialogue, step by step; each send is a datagram, and an expect waits for one that matches"`
 	MaxDatagram check.Size `yaml:"max_datagram" doc:"largest datagram that can be an answer"`
 }
 
@@ -77,7 +77,7 @@ func (o *udpOptions) SetTarget(target string) error {
 	if err != nil || len(query) == 0 {
 		return err
 	}
-	var s step
+	var s turn
 	for key, values := range query {
 		switch {
 		case len(values) != 1:
@@ -94,7 +94,7 @@ func (o *udpOptions) SetTarget(target string) error {
 			return fmt.Errorf("udp://host:port takes send, send_hex and expect, not %q", key)
 		}
 	}
-	o.Steps = []step{s}
+	o.Steps = []turn{s}
 	return nil
 }
 
@@ -102,7 +102,7 @@ func (o *udpOptions) SetTarget(target string) error {
 type udpProbe struct {
 	host, port string
 	route      *router
-	steps      []step
+	steps      []turn
 	max        int
 	hex        bool // wanted by an expectation
 }
@@ -125,7 +125,7 @@ func (o *udpOptions) Build(setup check.Setup) (check.Plan, error) {
 
 // validate demands an answer: a UDP port that says nothing looks the same as a
 // host that is gone.
-func (o *udpOptions) validate(steps []step) []error {
+func (o *udpOptions) validate(steps []turn) []error {
 	errs := validateHostPort(o.Host, o.Port)
 	if o.MaxDatagram < 1 || o.MaxDatagram > largestMaxDatagram {
 		errs = append(errs, check.OptionErrorf("max_datagram", "%s is not from 1B to %s", o.MaxDatagram, largestMaxDatagram))

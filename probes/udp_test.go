@@ -26,7 +26,7 @@ func listenUDP(t *testing.T, handler func([]byte, func([]byte))) (host, port str
 }
 
 // observeUDP makes the steps at the address.
-func observeUDP(t *testing.T, host, port string, d time.Duration, steps []step, change ...func(*udpOptions)) check.Observation {
+func observeUDP(t *testing.T, host, port string, d time.Duration, steps []turn, change ...func(*udpOptions)) check.Observation {
 	t.Helper()
 	number, err := strconv.Atoi(port)
 	if err != nil {
@@ -53,7 +53,7 @@ func TestUDPDialogue(t *testing.T) {
 			reply([]byte("\xfe\x00"))
 		}
 	})
-	talk := []step{{Send: "hello", Expect: steps("", `number (?P<n>\d+)`)[0].Expect}, {SendHex: "00 FF", Expect: steps("", `(?s)^..$`)[0].Expect}}
+	talk := []turn{{Send: "hello", Expect: steps("", `number (?P<n>\d+)`)[0].Expect}, {SendHex: "00 FF", Expect: steps("", `(?s)^..$`)[0].Expect}}
 	o := observeUDP(t, host, port, patience, talk)
 	wantFailure(t, o, "")
 	wantFacts(t, o, check.FactsOf(map[string]any{
@@ -230,14 +230,14 @@ func TestUDPOptions(t *testing.T) {
 func TestUDPReproduce(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		step step
+		step turn
 		want string
 	}{
-		{step{Send: "it's\r\n"}, `printf %s $'it\'s\r\n' | nc -u -w2 -4 192.0.2.1 9`},
-		{step{SendHex: "00ff"}, `echo 00ff | xxd -r -p | nc -u -w2 -4 192.0.2.1 9`},
+		{turn{Send: "it's\r\n"}, `printf %s $'it\'s\r\n' | nc -u -w2 -4 192.0.2.1 9`},
+		{turn{SendHex: "00ff"}, `echo 00ff | xxd -r -p | nc -u -w2 -4 192.0.2.1 9`},
 	} {
 		c.step.Expect = steps("", "x")[0].Expect
-		o := &udpOptions{Host: "service.test", Port: 9, MaxDatagram: 1, Steps: []step{c.step}, Route: Route{Address: "192.0.2.1", Family: "4"}}
+		o := &udpOptions{Host: "service.test", Port: 9, MaxDatagram: 1, Steps: []turn{c.step}, Route: Route{Address: "192.0.2.1", Family: "4"}}
 		plan, err := o.Build(needs())
 		if err != nil {
 			t.Fatal(err)
