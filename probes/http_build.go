@@ -65,7 +65,7 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 		insecure: o.TLS.Insecure, options: *o, accept: acceptEncoding(o.Compression),
 		needs: needsOf(s),
 	}}}
-	for _, step := range []func() error{b.url, b.headers, b.auth, b.body, b.limits, b.paths, b.reaches, b.proxy} {
+	for _, step := range []func() error{b.url, b.headers, b.auth, b.body, b.limits, b.paths, b.reaches, b.proxy, b.version3} {
 		if err := step(); err != nil {
 			b.errs = append(b.errs, err)
 		}
@@ -377,8 +377,8 @@ func (b *httpBuilder) limits() error {
 	if o.MaxBody < 0 || o.MaxBody > 1<<30 {
 		errs = append(errs, check.OptionErrorf("max_body", "%s is not in 0B..1GiB", o.MaxBody))
 	}
-	if !slices.Contains([]string{"auto", "1.1", "2"}, o.Version) {
-		errs = append(errs, check.OptionErrorf("version", "%q is none of auto, 1.1, 2", o.Version))
+	if !slices.Contains([]string{"auto", "1.1", "2", "3"}, o.Version) {
+		errs = append(errs, check.OptionErrorf("version", "%q is none of auto, 1.1, 2, 3", o.Version))
 	}
 	if !slices.Contains([]string{"none", "any", "gzip", "deflate", "br", "zstd"}, o.Compression) {
 		errs = append(errs, check.OptionErrorf("compression", "%q is none of none, any, gzip, deflate, br, zstd", o.Compression))

@@ -179,7 +179,7 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 	body := io.Reader(strings.NewReader(""))
 	if !head.bodyless(request.method) {
 		body, err = l.wire.openBody(head, request.method)
-	} else if head.version != "2" {
+	} else if strings.HasPrefix(head.version, "1.") {
 		_, _, err = framing(head) // strict even where it does not matter
 	}
 	if err != nil {
@@ -257,6 +257,8 @@ func setText(obs *check.Observation, fact, value string) {
 		obs.Set(fact, "1.1")
 	case "2":
 		obs.Set(fact, "2")
+	case "3":
+		obs.Set(fact, "3")
 	case "OK":
 		obs.Set(fact, "OK")
 	default:
@@ -268,6 +270,9 @@ func setText(obs *check.Observation, fact, value string) {
 // if it is https.
 func (r *httpRun) open(ctx context.Context, u *url.URL) (*link, *check.Reason) {
 	path := r.p.path(u)
+	if r.p.version == "3" {
+		return r.open3(ctx, u, path)
+	}
 	r.secure = false // a proxy's tunnel is not
 	conn, reason := r.connect(ctx, u, path)
 	if reason != nil {
