@@ -31,7 +31,7 @@ type httpOptions struct {
 	Version     string            `yaml:"version" enum:"auto,1.1,2,3" doc:"HTTP version; auto lets the server choose over TLS; 2 over http:// begins in HTTP/2 at once; 3 goes over QUIC, for https:// only, see docs/http3.md"`
 	Compression string            `yaml:"compression" enum:"none,any,gzip,deflate,br,zstd" doc:"content coding to ask for; what comes is decoded in any case"`
 	MaxBody     check.Size        `yaml:"max_body" doc:"how much of the body to read, after decompression; half of it when an expectation looks into a body that is br or zstd"`
-	Connection  string            `yaml:"connection" enum:"fresh,reuse" doc:"reuse keeps the connection for the check's next run, which then measures neither DNS nor connecting nor TLS; see docs/connections.md"`
+	Connection  string            `yaml:"connection" enum:"fresh,reuse,both" doc:"reuse keeps the connection for the check's next run, which then measures neither DNS nor connecting nor TLS; both makes the request twice in each run, over a fresh connection and then over the same; see docs/connections.md"`
 	Close       string            `yaml:"close" enum:"normal,reset" doc:"how to end connections; reset leaves no port in TIME_WAIT, see docs/connections.md"`
 	Proxy       string            `yaml:"proxy" address:"true" doc:"proxy to go through, http://[user:password@]host:port, or env for that of HTTP_PROXY, HTTPS_PROXY and NO_PROXY"`
 	TLS         TLS               `yaml:"tls" doc:"TLS of https:// URLs"`
@@ -94,7 +94,7 @@ func httpFacts() []check.Fact {
 		{Name: "reconnected", Type: check.Bool, Doc: "a kept connection turned out closed and a fresh one took its place; only with connection: reuse"},
 		{Name: "proxy", Type: check.String, Doc: "proxy that was used, '' for none"},
 	}
-	facts = append(facts, connectFacts()...)
+	facts = append(append(facts, warmFacts()...), connectFacts()...)
 	for _, f := range tlsFacts() {
 		switch f.Name {
 		case leafLifetime, chainLifetime:

@@ -79,6 +79,7 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 		return check.Plan{}, err
 	}
 	defaults := append([]check.Default{{Expect: "status == 2xx"}}, b.probe.home.tls.defaults()...)
+	defaults = append(defaults, o.warmDefaults()...)
 	plan := check.Plan{Probe: b.probe, Target: b.probe.target, Defaults: defaults, Secrets: b.secrets}
 	if s.Last != nil && !b.private {
 		*s.Last = &plan
@@ -384,9 +385,9 @@ func (b *httpBuilder) limits() error {
 		errs = append(errs, check.OptionErrorf("compression", "%q is none of none, any, gzip, deflate, br, zstd", o.Compression))
 	}
 	switch o.Connection {
-	case "fresh", "reuse":
+	case "fresh", "reuse", connectionBoth:
 	default:
-		errs = append(errs, check.OptionErrorf("connection", "%q is none of fresh, reuse", o.Connection))
+		errs = append(errs, check.OptionErrorf("connection", "%q is none of fresh, reuse, both", o.Connection))
 	}
 	return errors.Join(errs...)
 }

@@ -19,10 +19,12 @@ type httpRun struct {
 	p      *httpProbe
 	j      *journey
 	sent   httpMessage
-	via    *url.URL  // the proxy of the current hop, nil for none
-	seen   []string  // the hops that redirected: method and URL
-	secure bool      // what is exchanged goes over TLS
-	past   lifetimes // the shortest of those hops' certificates
+	via    *url.URL     // the proxy of the current hop, nil for none
+	seen   []string     // the hops that redirected: method and URL
+	secure bool         // what is exchanged goes over TLS
+	past   lifetimes    // the shortest of those hops' certificates
+	held   *link        // for the second request of connection: both, nil: none
+	asked  *httpRequest // what was asked over it
 }
 
 // httpRequest is what one hop asks for.
@@ -106,6 +108,9 @@ func (r *httpRun) follow(ctx context.Context) *check.Reason {
 		}
 		request = next
 	}
+	if r.p.both() {
+		return r.warm(ctx)
+	}
 	return nil
 }
 
@@ -188,7 +193,8 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 	if reason := r.readBody(head, body); reason != nil {
 		return nil, reason
 	}
-	kept = r.keep(ctx, l, request, head, body)
+	kept = r.keep(ctx, l, request, head, body) ||
+		r.p.both() && r.hold(ctx, l, request, l.wire.spent(head, body))
 	return nil, nil
 }
 
@@ -283,7 +289,7 @@ func (r *httpRun) open(ctx context.Context, u *url.URL) (*link, *check.Reason) {
 		l.close()
 		return nil, reason
 	}
-	if r.p.keeper != nil {
+	if r.p.keeper != nil || r.p.both() {
 		facts := r.j.obs.Facts
 		l.made, l.bound, l.ip, l.family = time.Now(), conn.(*guarded), facts.Get("ip"), facts.Get("family")
 	}
@@ -296,7 +302,7 @@ func (r *httpRun) speak(ctx context.Context, l *link, u *url.URL, path *httpPath
 		if r.p.version == "2" && r.via == nil {
 			l.wire = newHTTP2(l.conn)
 		} else {
-			l.wire = newHTTP1(l.conn, r.keeps(u))
+			l.wire = newHTTP1(l.conn, r.keeps(u) || r.p.both())
 		}
 		return nil
 	}
@@ -320,7 +326,7 @@ func (r *httpRun) speak(ctx context.Context, l *link, u *url.URL, path *httpPath
 		}
 		return &check.Reason{Code: check.HTTPMalformed, Message: message}
 	default:
-		l.wire = newHTTP1(secure, r.keeps(u))
+		l.wire = newHTTP1(secure, r.keeps(u) || r.p.both())
 	}
 	return nil
 }
