@@ -36,10 +36,10 @@ type http3Conn struct {
 	in     *bufio.Reader
 	budget *budgetReader // bounds the bytes before the response's head ends
 
-	// answered is closed when the head was read beside a body that is being
-	// sent; nil: await reads it.
-	answered chan struct{}
-	headErr  error
+	// With a body, answered is closed when the head was read beside it, and sent
+	// when the body was written. They are nil without: await reads the head.
+	answered, sent   chan struct{}
+	headErr, sendErr error
 
 	head     *httpHead
 	trailers bool
@@ -73,6 +73,10 @@ func (c *http3Conn) release() {
 	if c.side != nil {
 		_ = c.q.conn.CloseWithError(h3NoError, "")
 		c.side.wait()
+		if c.sent != nil {
+			<-c.answered
+			<-c.sent
+		}
 	}
 }
 
@@ -85,7 +89,7 @@ func (c *http3Conn) spent(*httpHead, io.Reader) bool {
 		_ = c.stream.SetReadDeadline(time.Now().Add(stagger))
 		_ = c.step()
 	}
-	return c.ended && c.left == 0 && !c.side.ending() && c.q.conn.Context().Err() == nil
+	return c.ended && c.left == 0 && c.delivered() && !c.side.ending() && c.q.conn.Context().Err() == nil
 }
 
 // send opens the request's stream and writes the request.
@@ -133,30 +137,47 @@ func h3Head(m *httpMessage) []byte {
 }
 
 // sendBody writes the body and ends our side of the stream. A body can wait for
-// the server's window while the server answers already: what is left of it then
-// is not wanted.
+// the server's window while the server answers already; then the response is
+// read while the rest is being sent.
 func (c *http3Conn) sendBody(body []byte) error {
 	if len(body) == 0 {
 		return c.stream.Close()
 	}
-	c.answered = make(chan struct{})
+	c.answered, c.sent = make(chan struct{}), make(chan struct{})
 	go func() {
 		c.headErr = c.readFinal()
-		_ = c.stream.SetWriteDeadline(past)
 		close(c.answered)
 	}()
+	go func() {
+		c.sendErr = c.writeBody(body)
+		close(c.sent)
+	}()
+	select {
+	case <-c.sent:
+	case <-c.answered:
+	}
+	return nil // what went wrong, await tells
+}
+
+func (c *http3Conn) writeBody(body []byte) error {
 	_, err := c.stream.Write(quicvarint.Append([]byte{h3Data}, uint64(len(body))))
 	if err == nil {
 		_, err = c.stream.Write(body)
 	}
-	if err == nil {
-		return c.stream.Close()
+	return errors.Join(err, c.stream.Close())
+}
+
+// delivered reports whether all of the request was sent.
+func (c *http3Conn) delivered() bool {
+	if c.sent == nil {
+		return true
 	}
-	<-c.answered // the deadline or the server ends both
-	if c.headErr == nil {
-		c.stream.CancelWrite(h3RequestCanceled)
+	select {
+	case <-c.sent:
+		return c.sendErr == nil
+	default:
+		return false
 	}
-	return c.headErr
 }
 
 // await reads frames until the final response's head is there.

@@ -32,10 +32,9 @@ const (
 
 	h3MaxFieldSection = 0x6 // a setting
 
-	h3NoError         = 0x100
-	h3GeneralError    = 0x101
-	h3StreamUnwanted  = 0x103
-	h3RequestCanceled = 0x10c
+	h3NoError        = 0x100
+	h3GeneralError   = 0x101
+	h3StreamUnwanted = 0x103
 )
 
 // h3ErrorNames are those of RFC 9114, section 8.1, and of RFC 9204, section 6.
@@ -85,8 +84,12 @@ type http3Side struct {
 func (s *http3Side) open(settings []byte) error {
 	s.running.Go(s.accept)
 	control, err := s.conn.OpenUniStream()
+	var limit quic.StreamLimitReachedError
+	if errors.As(err, &limit) {
+		return malformed("the server does not let HTTP/3 open its control stream")
+	}
 	if err != nil {
-		return malformed("the server does not let HTTP/3 open its control stream: %v", err)
+		return err
 	}
 	_, err = control.Write(settings) // a few bytes, which never wait
 	return err
