@@ -194,14 +194,7 @@ func TestD10NoQUIC(t *testing.T) {
 	garbage := udpPeer(t, func([]byte) []byte { return []byte("no idea what you want\n") })
 	echo := udpPeer(t, bytes.Clone)
 	other := udpPeer(t, negotiate)
-	closed := func() string {
-		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn.Close()
-		return conn.LocalAddr().String()
-	}()
+	closed := closedUDP(t)
 	for name, tt := range map[string]struct {
 		addr string
 		d    time.Duration
