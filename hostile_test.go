@@ -16,7 +16,7 @@ import (
 
 // hostileCases are those that docs/hostile.md must have.
 const hostileCases = "A1 A2 A3 A4 A5 A6 A7 A8 A13 A15 A16 A17 A18 A19 A20 B1 B2 B3 B4 B5 B9 B10 B11 B12 B17 B18 B19 " +
-	"C1 C2 C3 C4 C5 C6 C7 C8 C9 C10 C11 C12 C16 C20 C21 C22 C23 D1 D2 D3 E1 E2 E3 E4 E5 E6 E7 E8 E14 F1 F2 F3 F4 " +
+	"C1 C2 C3 C4 C5 C6 C7 C8 C9 C10 C11 C12 C16 C20 C21 C22 C23 D1 D2 D3 D10 E1 E2 E3 E4 E5 E6 E7 E8 E14 F1 F2 F3 F4 " +
 	"G1 G2 G3 G4 G5 G6 G7 G8"
 
 // tableRows returns the cells of the page's tables, heads left out.

@@ -306,10 +306,10 @@ func (r *dnsRun) dig() string {
 	case transportTCP:
 		args = append(args, "+tcp")
 	case transportTLS, transportQUIC:
-		args = append(args, "+"+p.transport)
 		if p.tls != nil && !p.tls.insecure {
 			args = append(args, "+tls-ca", "+tls-hostname="+shellWord(cmp.Or(p.tls.serverName, p.host)))
 		}
+		args = append(args, "+"+p.transport) // last, for to kdig the others mean TLS over TCP
 	}
 	if !p.flags.recursion {
 		args = append(args, "+norecurse")
