@@ -54,6 +54,8 @@ var only = map[string][]string{
 	"github.com/expr-lang/expr":                {"expect"},
 	"github.com/miekg/dns":                     {"probes", "internal/testnet", "bench/engine"},
 	"github.com/prometheus-community/pro-bing": {"probes"},
+	"github.com/quic-go/quic-go":               {"probes"},
+	"github.com/quic-go/qpack":                 {"probes"},
 	"github.com/charmbracelet/lipgloss":        {"report"},
 	"charm.land/bubbletea":                     {"watch"},
 	"github.com/spf13/cobra":                   {"cmd", "internal/manpages"},

@@ -16,8 +16,8 @@ import (
 func init() {
 	register(check.Kind{
 		Name:    "dns",
-		Doc:     "one question to a name server over UDP, TCP or TLS",
-		Schemes: []string{"dns", "dns+tcp", "dns+tls"},
+		Doc:     "one question to a name server over UDP, TCP, TLS or QUIC",
+		Schemes: []string{"dns", "dns+tcp", "dns+tls", "dns+quic"},
 		Facts:   dnsFacts(),
 		New:     func() check.Options { return newDNSOptions() },
 	})
@@ -29,11 +29,11 @@ type dnsOptions struct {
 	Type      string `yaml:"type" doc:"record type, such as A, AAAA, MX, TXT or TYPE65280"`
 	Class     string `yaml:"class" enum:"IN,CH,HS" doc:"class of the question"`
 	Server    string `yaml:"server" address:"true" doc:"name server to ask, host[:port]; default is the route's resolver, or else the system's"`
-	Transport string `yaml:"transport" enum:"auto,udp,tcp,tls" doc:"auto is UDP, and TCP when the answer does not fit; tls is DNS over TLS"`
+	Transport string `yaml:"transport" enum:"auto,udp,tcp,tls,quic" doc:"auto is UDP, and TCP when the answer does not fit; tls and quic are DNS over these"`
 	Recursion bool   `yaml:"recursion" doc:"ask the server to find the answer elsewhere (RD)"`
 	DNSSEC    bool   `yaml:"dnssec" doc:"ask for signatures too (DO)"`
 	EDNS      int    `yaml:"edns" doc:"UDP payload size that is offered with EDNS, in bytes; 0 leaves EDNS out"`
-	TLS       TLS    `yaml:"tls" doc:"TLS of the transport tls"`
+	TLS       TLS    `yaml:"tls" doc:"TLS of the transports tls and quic"`
 	Route
 }
 
@@ -97,7 +97,7 @@ func (o *dnsOptions) Build(setup check.Setup) (check.Plan, error) {
 		Target:   p.target(),
 		Defaults: dnsDefaults(),
 	}
-	if p.transport == transportTLS {
+	if p.overTLS() {
 		plan.Defaults = append(plan.Defaults, p.tls.defaults()...)
 	}
 	return plan, nil
@@ -161,17 +161,17 @@ func dnsType(text string) (uint16, error) {
 
 func (p *dnsProbe) buildServer(o *dnsOptions) error {
 	switch p.transport {
-	case transportAuto, transportUDP, transportTCP, transportTLS:
+	case transportAuto, transportUDP, transportTCP, transportTLS, transportQUIC:
 	default:
-		return check.OptionErrorf("transport", "%q is not auto, udp, tcp or tls", p.transport)
+		return check.OptionErrorf("transport", "%q is not auto, udp, tcp, tls or quic", p.transport)
 	}
-	if o.TLS != (TLS{}) && p.transport != transportTLS {
-		return check.OptionErrorf("tls", "needs transport: tls, it is %s", p.transport)
+	if o.TLS != (TLS{}) && !p.overTLS() {
+		return check.OptionErrorf("tls", "needs transport: tls or quic, it is %s", p.transport)
 	}
-	p.port = dnsPort
-	if p.transport == transportTLS {
-		p.port = dotPort
+	if p.transport == transportQUIC && o.TLS.MaxVersion != "" && o.TLS.MaxVersion != "1.3" {
+		return check.OptionErrorf("tls.max_version", "transport: quic needs TLS 1.3")
 	}
+	p.port = p.usualPort()
 	switch {
 	case o.Server != "":
 		var err error
@@ -184,10 +184,26 @@ func (p *dnsProbe) buildServer(o *dnsOptions) error {
 		return p.askResolver(p.router.resolver)
 	case !hasResolvConf:
 		return check.OptionErrorf("server", "is needed on this system, which does not tell its name servers")
-	case p.transport == transportTLS:
-		return check.OptionErrorf("transport", "tls needs a server: the system's resolver has no name to verify")
+	case p.overTLS():
+		return check.OptionErrorf("transport", "%s needs a server: the system's resolver has no name to verify", p.transport)
 	}
 	return nil
+}
+
+// overTLS reports whether the transport has a certificate.
+func (p *dnsProbe) overTLS() bool {
+	return p.transport == transportTLS || p.transport == transportQUIC
+}
+
+// usualPort is the transport's port.
+func (p *dnsProbe) usualPort() uint16 {
+	switch p.transport {
+	case transportTLS:
+		return dotPort
+	case transportQUIC:
+		return doqPort
+	}
+	return dnsPort
 }
 
 // askResolver makes the route's resolver the server that is asked.
@@ -249,11 +265,7 @@ func (p *dnsProbe) target() string {
 
 // address returns the server's host, with the port when it is not the usual.
 func (p *dnsProbe) address() string {
-	usual := uint16(dnsPort)
-	if p.transport == transportTLS {
-		usual = dotPort
-	}
-	if p.port != usual {
+	if p.port != p.usualPort() {
 		return net.JoinHostPort(p.host, strconv.Itoa(int(p.port)))
 	}
 	if strings.Contains(p.host, ":") {

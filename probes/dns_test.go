@@ -294,7 +294,7 @@ func TestDNSBadOptions(t *testing.T) {
 		"server  ":    func(o *dnsOptions) { o.Server = "a b" },
 		"server   ":   func(o *dnsOptions) { o.Server = "a..b" },
 		"transport":   func(o *dnsOptions) { o.Server, o.Transport = "", "tls" },
-		"transport ":  func(o *dnsOptions) { o.Transport = "quic" },
+		"transport ":  func(o *dnsOptions) { o.Transport = "sctp" },
 		"transport  ": func(o *dnsOptions) { o.Server, o.Transport, o.Resolver = "", "udp", "tcp://192.0.2.1" },
 		"address":     func(o *dnsOptions) { o.Server, o.Address = "", "192.0.2.1" },
 		"tls":         func(o *dnsOptions) { o.TLS.Insecure = true },
@@ -325,6 +325,7 @@ func TestDNSSetTarget(t *testing.T) {
 		{"dns://[2001:db8::53]:54/example.com", "dns://[2001:db8::53]:54/example.com?type=A"},
 		{"dns://ns.example.com/.?type=NS", "dns://ns.example.com/.?type=NS"},
 		{"dns+tls://192.0.2.53/example.com", "dns://192.0.2.53/example.com?type=A&transport=tls"},
+		{"dns+quic://192.0.2.53/example.com", "dns://192.0.2.53/example.com?type=A&transport=quic"},
 		{"dns+tcp://192.0.2.53/example.com", "dns://192.0.2.53/example.com?type=A&transport=tcp"},
 		{"dns://192.0.2.53:853/example.com?transport=tls", "dns://192.0.2.53/example.com?type=A&transport=tls"},
 		{"dns:example.com?recursion=false&dnssec=true", "dns:example.com?type=A"},
@@ -359,7 +360,7 @@ func TestDNSReproduce(t *testing.T) {
 		{func(o *dnsOptions) {}, "dig @127.0.0.1 -p 1 -t A -q web.test. +bufsize=1232"},
 		{func(o *dnsOptions) { o.Transport, o.Type, o.Name = "tcp", "MX", "a'b.test" }, `dig @127.0.0.1 -p 1 -t MX -q 'a'\''b.test.' +tcp +bufsize=1232`},
 		{func(o *dnsOptions) { o.Recursion, o.EDNS, o.Class, o.Transport = false, 0, "CH", "udp" }, "dig @127.0.0.1 -p 1 -c CH -t A -q web.test. +ignore +norecurse +noedns"},
-		{func(o *dnsOptions) { o.DNSSEC, o.Transport = true, "tls" }, "dig @127.0.0.1 -p 1 -t A -q web.test. +tls +tls-ca +tls-hostname=127.0.0.1 +bufsize=1232 +dnssec"},
+		{func(o *dnsOptions) { o.DNSSEC, o.Transport = true, "tls" }, "dig @127.0.0.1 -p 1 -t A -q web.test. +tls-ca +tls-hostname=127.0.0.1 +tls +bufsize=1232 +dnssec"},
 	}
 	for _, tt := range tests {
 		o := observeDNS(t, buildDNS(t, "127.0.0.1:1", tt.change), time.Minute)

@@ -33,7 +33,7 @@ func dnsFacts() []check.Fact {
 		{Name: "ede", Type: check.Strings, Doc: "extended errors of the server, such as 'DNSSEC Bogus (6)'"},
 		{Name: "query_name", Type: check.String, Doc: "name that was asked for, absolute and in ASCII"},
 		{Name: "server", Type: check.String, Doc: "IP:port of the server that was asked"},
-		{Name: "transport", Type: check.String, Doc: "how the answer came: udp, tcp or tls"},
+		{Name: "transport", Type: check.String, Doc: "how the answer came: udp, tcp, tls or quic"},
 		{Name: "size", Type: check.Int, Unit: "bytes", Doc: "size of the answer"},
 		{Name: "retransmits", Type: check.Int, Doc: "queries sent again over UDP because no answer had come after a third of the time, at most 2s"},
 		{Name: "mismatched", Type: check.Int, Doc: "messages passed over because they answer another question or carry another id"},

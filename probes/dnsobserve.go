@@ -142,6 +142,8 @@ func (r *dnsRun) exchangeWith(ctx context.Context, host string, port uint16, unt
 	switch r.probe.transport {
 	case transportTCP, transportTLS:
 		reason = r.overStream(ctx, host, port, until)
+	case transportQUIC:
+		reason = r.overQUIC(ctx, host, port, until)
 	default:
 		if reason = r.overUDP(ctx, host, port, until); reason != nil || !r.cut || r.probe.transport == transportUDP {
 			break
@@ -226,7 +228,7 @@ func (r *dnsRun) overStream(ctx context.Context, host string, port uint16, until
 }
 
 func remote(conn net.Conn) netip.AddrPort {
-	addr, ok := conn.RemoteAddr().(*net.TCPAddr)
+	addr, ok := conn.RemoteAddr().(interface{ AddrPort() netip.AddrPort })
 	if !ok {
 		return netip.AddrPort{}
 	}
@@ -283,6 +285,9 @@ func (r *dnsRun) reason(err error) *check.Reason {
 func (r *dnsRun) dig() string {
 	p := r.probe
 	args := []string{"dig"}
+	if p.transport == transportQUIC {
+		args[0] = "kdig" // BIND's has no QUIC
+	}
 	if r.server.IsValid() {
 		args = append(args, "@"+r.server.Addr().String())
 		if r.server.Port() != dnsPort {
@@ -300,11 +305,11 @@ func (r *dnsRun) dig() string {
 		args = append(args, "+ignore")
 	case transportTCP:
 		args = append(args, "+tcp")
-	case transportTLS:
-		args = append(args, "+tls")
+	case transportTLS, transportQUIC:
 		if p.tls != nil && !p.tls.insecure {
 			args = append(args, "+tls-ca", "+tls-hostname="+shellWord(cmp.Or(p.tls.serverName, p.host)))
 		}
+		args = append(args, "+"+p.transport) // last, for to kdig the others mean TLS over TCP
 	}
 	if !p.flags.recursion {
 		args = append(args, "+norecurse")

@@ -20,7 +20,7 @@ import (
 
 // nameserver is a DNS server that a name is resolved with, and how.
 type nameserver struct {
-	transport string // udp (TCP when the answer is truncated), tcp or tls
+	transport string // udp (TCP when the answer is truncated), tcp, tls or quic
 	addr      netip.AddrPort
 	system    bool // it is one of the system's own
 }
@@ -34,7 +34,7 @@ const (
 	dotPort = 853
 )
 
-// parseServer reads IP[:port], tcp://IP[:port] or tls://IP[:port].
+// parseServer reads IP[:port], or tcp://, tls:// or quic:// and the same.
 func parseServer(text string) (*nameserver, error) {
 	s := &nameserver{transport: "udp"}
 	rest := text
@@ -46,8 +46,10 @@ func parseServer(text string) (*nameserver, error) {
 	case "udp", "tcp":
 	case "tls":
 		port = dotPort
+	case transportQUIC:
+		port = doqPort
 	default:
-		return nil, fmt.Errorf("%q has the scheme %s, want tcp:// or tls://, or none for UDP", text, s.transport)
+		return nil, fmt.Errorf("%q has the scheme %s, want tcp://, tls:// or quic://, or none for UDP", text, s.transport)
 	}
 	addr, err := netip.ParseAddrPort(rest)
 	if err != nil {
@@ -79,6 +81,10 @@ func (s *nameserver) ask(ctx context.Context, q *question, until time.Time) (mes
 		if err != nil || !x.answer.truncated() {
 			return x.answer, err
 		}
+	}
+	if s.transport == transportQUIC {
+		err := s.askQUIC(ctx, &x, q, until)
+		return x.answer, err
 	}
 	if err := s.askStream(ctx, &x, q, until); err != nil {
 		if s.transport == "udp" && ctx.Err() != context.Canceled {
@@ -273,7 +279,7 @@ func dnsEnded(ctx context.Context, err error) error {
 }
 
 // readStream reads one message with its length in front.
-func (x *exchange) readStream(conn net.Conn) (message, error) {
+func (x *exchange) readStream(conn io.Reader) (message, error) {
 	var size [2]byte
 	if n, err := io.ReadFull(conn, size[:]); err != nil {
 		return nil, cut(n, err)

@@ -15,8 +15,8 @@ func (p *httpProbe) Footprint() check.Footprint {
 	if p.keeper != nil {
 		return check.Footprint{Kept: 1}
 	}
-	if p.home.unix != "" {
-		return check.Footprint{} // it has no ports
+	if p.home.unix != "" || p.version == "3" {
+		return check.Footprint{} // neither has ports in TIME_WAIT
 	}
 	made := p.home.route.footprint()
 	if p.digest != nil {

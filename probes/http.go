@@ -11,7 +11,7 @@ import (
 func init() {
 	register(check.Kind{
 		Name:    "http",
-		Doc:     "one HTTP request, HTTP/1.1 or HTTP/2, over a fresh connection unless told otherwise",
+		Doc:     "one HTTP request, HTTP/1.1, HTTP/2 or HTTP/3, over a fresh connection unless told otherwise",
 		Schemes: []string{"http", "https"},
 		Facts:   httpFacts(),
 		New:     func() check.Options { return newHTTPOptions() },
@@ -30,10 +30,10 @@ type httpOptions struct {
 	Auth        httpAuth   `yaml:"auth" doc:"who we say we are"`
 	Redirects   int        `yaml:"redirects" doc:"how many redirects to follow; 0 never follows one"`
 	Cookies     bool       `yaml:"cookies" doc:"keep the cookies that redirects set, for the hops after them (RFC 6265); false sends none"`
-	Version     string     `yaml:"version" enum:"auto,1.1,2" doc:"HTTP version; auto lets the server choose over TLS; 2 over http:// begins in HTTP/2 at once"`
+	Version     string     `yaml:"version" enum:"auto,1.1,2,3" doc:"HTTP version; auto lets the server choose over TLS; 2 over http:// begins in HTTP/2 at once; 3 goes over QUIC, for https:// only, see docs/http3.md"`
 	Compression string     `yaml:"compression" enum:"none,any,gzip,deflate,br,zstd" doc:"content coding to ask for; what comes is decoded in any case"`
 	MaxBody     check.Size `yaml:"max_body" doc:"how much of the body to read, after decompression; half of it when an expectation looks into a body that is br or zstd"`
-	Connection  string     `yaml:"connection" enum:"fresh,reuse" doc:"reuse keeps the connection for the check's next run, which then measures neither DNS nor connecting nor TLS; see docs/connections.md"`
+	Connection  string     `yaml:"connection" enum:"fresh,reuse,both" doc:"reuse keeps the connection for the check's next run, which then measures neither DNS nor connecting nor TLS; both makes the request twice in each run, over a fresh connection and then over the same; see docs/connections.md"`
 	Close       string     `yaml:"close" enum:"normal,reset" doc:"how to end connections; reset leaves no port in TIME_WAIT, see docs/connections.md"`
 	Unix        string     `yaml:"unix" path:"true" doc:"path of the Unix socket to connect to, in place of the URL's host and port"`
 	TLS         TLS        `yaml:"tls" doc:"TLS of https:// URLs"`
@@ -74,8 +74,8 @@ func (o *httpOptions) SetTarget(target string) error {
 func httpFacts() []check.Fact {
 	facts := []check.Fact{
 		{Name: "status", Type: check.Int, Code: check.HTTPStatus, Doc: "status code of the final response"},
-		{Name: "status_text", Type: check.String, Doc: "reason phrase of the final response; '' in HTTP/2"},
-		{Name: "version", Type: check.String, Doc: "HTTP version of the final response: '1.0', '1.1' or '2'"},
+		{Name: "status_text", Type: check.String, Doc: "reason phrase of the final response; '' in HTTP/2 and HTTP/3"},
+		{Name: "version", Type: check.String, Doc: "HTTP version of the final response: '1.0', '1.1', '2' or '3'"},
 		{Name: "headers", Type: check.Map, Hidden: true, Doc: "header fields of the final response by lower-case name, repeated ones joined with ', '"},
 		{Name: "content_type", Type: check.String, Doc: "media type of the final response with its parameters"},
 		{Name: "encoding", Type: check.String, Doc: "content coding that was undone, such as 'gzip'; '' for none"},
@@ -95,7 +95,7 @@ func httpFacts() []check.Fact {
 	facts = append(facts, fieldFacts()...)
 	facts = append(facts, authFacts()...)
 	facts = append(facts, cookieFacts()...)
-	facts = append(facts, connectFacts()...)
+	facts = append(append(facts, warmFacts()...), connectFacts()...)
 	for _, f := range tlsFacts() {
 		switch f.Name {
 		case leafLifetime, chainLifetime:

@@ -37,7 +37,7 @@ type field struct{ name, value string }
 
 // httpHead is a response up to its body.
 type httpHead struct {
-	version string // "1.0", "1.1" or "2"
+	version string // "1.0", "1.1", "2" or "3"
 	status  int
 	reason  string
 	fields  []field

@@ -73,7 +73,7 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 		insecure: o.TLS.Insecure, options: *o, accept: acceptEncoding(o.Compression),
 		needs: needsOf(s),
 	}}}
-	for _, step := range []func() error{b.url, b.headers, b.auth, b.body, b.limits, b.paths, b.unix, b.reaches, b.proxy, b.oauth2} {
+	for _, step := range []func() error{b.url, b.headers, b.auth, b.body, b.limits, b.paths, b.unix, b.reaches, b.proxy, b.oauth2, b.version3} {
 		if err := step(); err != nil {
 			b.errs = append(b.errs, err)
 		}
@@ -85,6 +85,7 @@ func (o *httpOptions) Build(s check.Setup) (check.Plan, error) {
 		return check.Plan{}, err
 	}
 	defaults := append([]check.Default{{Expect: "status == 2xx"}}, b.probe.home.tls.defaults()...)
+	defaults = append(defaults, o.warmDefaults()...)
 	plan := check.Plan{Probe: b.probe, Target: b.probe.target, Defaults: defaults, Secrets: b.secrets}
 	if route := b.probe.home.route; route.spread != oneAddress {
 		if err := b.probe.spreads(o); err != nil {
@@ -312,16 +313,16 @@ func (b *httpBuilder) limits() error {
 	if o.MaxBody < 0 || o.MaxBody > 1<<30 {
 		errs = append(errs, check.OptionErrorf("max_body", "%s is not in 0B..1GiB", o.MaxBody))
 	}
-	if !slices.Contains([]string{"auto", "1.1", "2"}, o.Version) {
-		errs = append(errs, check.OptionErrorf("version", "%q is none of auto, 1.1, 2", o.Version))
+	if !slices.Contains([]string{"auto", "1.1", "2", "3"}, o.Version) {
+		errs = append(errs, check.OptionErrorf("version", "%q is none of auto, 1.1, 2, 3", o.Version))
 	}
 	if !slices.Contains([]string{"none", "any", "gzip", "deflate", "br", "zstd"}, o.Compression) {
 		errs = append(errs, check.OptionErrorf("compression", "%q is none of none, any, gzip, deflate, br, zstd", o.Compression))
 	}
 	switch o.Connection {
-	case "fresh", "reuse":
+	case "fresh", "reuse", connectionBoth:
 	default:
-		errs = append(errs, check.OptionErrorf("connection", "%q is none of fresh, reuse", o.Connection))
+		errs = append(errs, check.OptionErrorf("connection", "%q is none of fresh, reuse, both", o.Connection))
 	}
 	return errors.Join(errs...)
 }

@@ -23,6 +23,8 @@ type httpRun struct {
 	past    lifetimes // the shortest of those hops' certificates
 	token   string    // bearer token that is known at run time only; empty: none
 	cookies cookieStore
+	held    *link        // for the second request of connection: both, nil: none
+	asked   *httpRequest // what was asked over it
 }
 
 // httpRequest is what one hop asks for.
@@ -117,6 +119,9 @@ func (r *httpRun) follow(ctx context.Context) *check.Reason {
 		}
 		request = next
 	}
+	if r.p.both() {
+		return r.warm(ctx)
+	}
 	return nil
 }
 
@@ -195,7 +200,7 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 	body := io.Reader(strings.NewReader(""))
 	if !head.bodyless(request.method) {
 		body, err = l.wire.openBody(head, request.method)
-	} else if head.version != "2" {
+	} else if strings.HasPrefix(head.version, "1.") {
 		_, _, err = framing(head) // strict even where it does not matter
 	}
 	if err != nil {
@@ -204,7 +209,8 @@ func (r *httpRun) over(ctx context.Context, l *link, request *httpRequest) (*htt
 	if reason := r.readBody(head, body); reason != nil {
 		return nil, reason
 	}
-	kept = r.keep(ctx, l, request, head, body)
+	kept = r.keep(ctx, l, request, head, body) ||
+		r.p.both() && r.hold(ctx, l, request, l.wire.spent(head, body))
 	return nil, nil
 }
 
@@ -282,6 +288,8 @@ func setText(obs *check.Observation, fact, value string) {
 		obs.Set(fact, "1.1")
 	case "2":
 		obs.Set(fact, "2")
+	case "3":
+		obs.Set(fact, "3")
 	case "OK":
 		obs.Set(fact, "OK")
 	default:
@@ -293,6 +301,9 @@ func setText(obs *check.Observation, fact, value string) {
 // if it is https.
 func (r *httpRun) open(ctx context.Context, u *url.URL) (*link, *check.Reason) {
 	path := r.p.path(u)
+	if r.p.version == "3" {
+		return r.open3(ctx, u, path)
+	}
 	r.secure = false // a proxy's tunnel is not
 	conn, reason := r.connect(ctx, u, path)
 	if reason != nil {
@@ -303,7 +314,7 @@ func (r *httpRun) open(ctx context.Context, u *url.URL) (*link, *check.Reason) {
 		l.close()
 		return nil, reason
 	}
-	if r.p.keeper != nil {
+	if r.p.keeper != nil || r.p.both() {
 		facts := r.j.obs.Facts
 		l.made, l.bound, l.ip, l.family = time.Now(), boundOf(conn), facts.Get("ip"), facts.Get("family")
 	}
@@ -316,7 +327,7 @@ func (r *httpRun) speak(ctx context.Context, l *link, u *url.URL, path *httpPath
 		if r.p.version == "2" && !r.forwards(u) {
 			l.wire = newHTTP2(l.conn)
 		} else {
-			l.wire = newHTTP1(l.conn, r.keeps(u))
+			l.wire = newHTTP1(l.conn, r.keeps(u) || r.p.both())
 		}
 		return nil
 	}
@@ -340,7 +351,7 @@ func (r *httpRun) speak(ctx context.Context, l *link, u *url.URL, path *httpPath
 		}
 		return &check.Reason{Code: check.HTTPMalformed, Message: message}
 	default:
-		l.wire = newHTTP1(secure, r.keeps(u))
+		l.wire = newHTTP1(secure, r.keeps(u) || r.p.both())
 	}
 	return nil
 }

@@ -28,6 +28,10 @@ func (r *httpRun) redirect(request *httpRequest, head *httpHead) (*httpRequest, 
 	if err != nil {
 		return nil, &check.Reason{Code: check.HTTPMalformed, Message: fmt.Sprintf("status %d with a bad Location: %v", head.status, err)}
 	}
+	if r.p.version == "3" && to.Scheme == "http" {
+		r.j.obs.Explain("status", check.HTTPStatus, fmt.Sprintf("status %d leads to %s, where version: 3 cannot go", head.status, to))
+		return nil, nil
+	}
 	next := &httpRequest{
 		url: to, method: redirectMethod(request.method, head.status), body: request.body,
 		strange: request.strange || !sameOrigin(request.url, to),

@@ -76,6 +76,8 @@ func (p *httpProbe) curlConnection(c *shellLine, from netip.Addr) {
 		c.add("--http1.1")
 	case p.version == "2" && p.start.Scheme == "http":
 		c.add("--http2-prior-knowledge")
+	case p.version == "3":
+		c.add("--http3-only")
 	case p.version == "2":
 		c.add("--http2")
 	}
