@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -16,8 +17,8 @@ import (
 func init() {
 	register(check.Kind{
 		Name:    "dns",
-		Doc:     "one question to a name server over UDP, TCP or TLS",
-		Schemes: []string{"dns", "dns+tcp", "dns+tls"},
+		Doc:     "one question to a name server over UDP, TCP, TLS or HTTPS",
+		Schemes: []string{"dns", "dns+tcp", "dns+tls", "dns+https"},
 		Facts:   dnsFacts(),
 		New:     func() check.Options { return newDNSOptions() },
 	})
@@ -28,21 +29,23 @@ type dnsOptions struct {
 	Name      string `yaml:"name" required:"true" doc:"name to ask for, always absolute; for the type PTR an IP address will do"`
 	Type      string `yaml:"type" doc:"record type, such as A, AAAA, MX, TXT or TYPE65280"`
 	Class     string `yaml:"class" enum:"IN,CH,HS" doc:"class of the question"`
-	Server    string `yaml:"server" address:"true" doc:"name server to ask, host[:port]; default is the route's resolver, or else the system's"`
-	Transport string `yaml:"transport" enum:"auto,udp,tcp,tls" doc:"auto is UDP, and TCP when the answer does not fit; tls is DNS over TLS"`
+	Server    string `yaml:"server" address:"true" doc:"name server to ask, host[:port] or https://host[:port]/path; default is the route's resolver, or else the system's"`
+	Transport string `yaml:"transport" enum:"auto,udp,tcp,tls,https" doc:"auto is UDP, and TCP when the answer does not fit; tls and https are DNS over these"`
+	Method    string `yaml:"method" enum:"GET,POST" doc:"how DNS over HTTPS sends the question"`
 	Recursion bool   `yaml:"recursion" doc:"ask the server to find the answer elsewhere (RD)"`
 	DNSSEC    bool   `yaml:"dnssec" doc:"ask for signatures too (DO)"`
 	EDNS      int    `yaml:"edns" doc:"UDP payload size that is offered with EDNS, in bytes; 0 leaves EDNS out"`
-	TLS       TLS    `yaml:"tls" doc:"TLS of the transport tls"`
+	TLS       TLS    `yaml:"tls" doc:"TLS of the transports tls and https"`
 	Route
 }
 
 // The transports of a dns check.
 const (
-	transportAuto = "auto"
-	transportUDP  = "udp"
-	transportTCP  = "tcp"
-	transportTLS  = "tls"
+	transportAuto  = "auto"
+	transportUDP   = "udp"
+	transportTCP   = "tcp"
+	transportTLS   = "tls"
+	transportHTTPS = "https"
 )
 
 // dnsDefaults are what a dns check expects unless it says otherwise. Each is
@@ -57,7 +60,7 @@ func dnsDefaults() []check.Default {
 
 func newDNSOptions() *dnsOptions {
 	return &dnsOptions{
-		Type: "A", Class: "IN", Transport: transportAuto, Recursion: true, EDNS: ednsSize,
+		Type: "A", Class: "IN", Transport: transportAuto, Method: "GET", Recursion: true, EDNS: ednsSize,
 		Route: Route{Family: "any"},
 	}
 }
@@ -74,6 +77,8 @@ type dnsProbe struct {
 	transport string
 	router    *router
 	tls       *tlsPlan
+	ca        string // file of the roots that tls trusts; empty for the system's
+	doh       *doh   // of the transport https
 }
 
 // Build implements [check.Options].
@@ -97,7 +102,7 @@ func (o *dnsOptions) Build(setup check.Setup) (check.Plan, error) {
 		Target:   p.target(),
 		Defaults: dnsDefaults(),
 	}
-	if p.transport == transportTLS {
+	if p.overTLS() {
 		plan.Defaults = append(plan.Defaults, p.tls.defaults()...)
 	}
 	return plan, nil
@@ -161,18 +166,62 @@ func dnsType(text string) (uint16, error) {
 
 func (p *dnsProbe) buildServer(o *dnsOptions) error {
 	switch p.transport {
-	case transportAuto, transportUDP, transportTCP, transportTLS:
+	case transportAuto, transportUDP, transportTCP, transportTLS, transportHTTPS:
 	default:
-		return check.OptionErrorf("transport", "%q is not auto, udp, tcp or tls", p.transport)
+		return check.OptionErrorf("transport", "%q is not auto, udp, tcp, tls or https", p.transport)
 	}
-	if o.TLS != (TLS{}) && p.transport != transportTLS {
-		return check.OptionErrorf("tls", "needs transport: tls, it is %s", p.transport)
+	if strings.HasPrefix(o.Server, "https://") && p.transport == transportAuto {
+		p.transport = transportHTTPS
 	}
-	p.port = dnsPort
-	if p.transport == transportTLS {
-		p.port = dotPort
+	p.port = p.usualPort()
+	p.ca = o.TLS.CA
+	if err := p.chooseServer(o); err != nil {
+		return err
 	}
 	switch {
+	case o.TLS != (TLS{}) && !p.overTLS():
+		return check.OptionErrorf("tls", "needs transport: tls or https, it is %s", p.transport)
+	case o.Method != "GET" && o.Method != "POST":
+		return check.OptionErrorf("method", "%q is not GET or POST", o.Method)
+	case o.Method == "POST" && p.doh == nil:
+		return check.OptionErrorf("method", "needs transport: https, it is %s", p.transport)
+	case p.doh != nil:
+		p.doh.post = o.Method == "POST"
+	}
+	return nil
+}
+
+// overTLS reports whether the transport has a certificate.
+func (p *dnsProbe) overTLS() bool {
+	return p.transport == transportTLS || p.transport == transportHTTPS
+}
+
+// usualPort is the transport's port.
+func (p *dnsProbe) usualPort() uint16 {
+	switch p.transport {
+	case transportTLS:
+		return dotPort
+	case transportHTTPS:
+		return dohPort
+	}
+	return dnsPort
+}
+
+func (p *dnsProbe) chooseServer(o *dnsOptions) error {
+	switch {
+	case o.Server != "" && p.transport == transportHTTPS:
+		text := o.Server
+		if !strings.Contains(text, "://") {
+			text = "https://" + text
+			if ip, err := netip.ParseAddr(o.Server); err == nil && ip.Is6() {
+				text = "https://[" + o.Server + "]"
+			}
+		}
+		var err error
+		if p.doh, err = parseDoH(text); err != nil {
+			return &check.OptionError{Option: "server", Err: err}
+		}
+		p.host, p.port = p.doh.host, p.doh.port
 	case o.Server != "":
 		var err error
 		if p.host, p.port, err = splitServer(o.Server, p.port); err != nil {
@@ -181,22 +230,28 @@ func (p *dnsProbe) buildServer(o *dnsOptions) error {
 	case o.Address != "":
 		return check.OptionErrorf("address", "needs server: it is the address of the server's name")
 	case p.router != nil && p.router.resolver != nil:
-		return p.askResolver(p.router.resolver)
+		return p.askResolver(o, p.router.resolver)
 	case !hasResolvConf:
 		return check.OptionErrorf("server", "is needed on this system, which does not tell its name servers")
-	case p.transport == transportTLS:
-		return check.OptionErrorf("transport", "tls needs a server: the system's resolver has no name to verify")
+	case p.overTLS():
+		return check.OptionErrorf("transport", "%s needs a server: the system's resolver has no name to verify", p.transport)
 	}
 	return nil
 }
 
 // askResolver makes the route's resolver the server that is asked.
-func (p *dnsProbe) askResolver(s *nameserver) error {
+func (p *dnsProbe) askResolver(o *dnsOptions, s *nameserver) error {
 	switch {
 	case p.transport == transportAuto && s.transport != transportUDP:
 		p.transport = s.transport
 	case p.transport != transportAuto && p.transport != s.transport:
-		return check.OptionErrorf("transport", "%s contradicts the resolver %s://%s", p.transport, s.transport, s)
+		return check.OptionErrorf("transport", "%s contradicts the resolver %s", p.transport, o.Resolver)
+	}
+	if s.doh != nil {
+		own, direct := *s.doh, *p.router
+		direct.resolver = nil // it cannot resolve its own name
+		p.router, p.doh, p.host, p.port = &direct, &own, own.host, own.port
+		return nil
 	}
 	p.host, p.port = s.addr.Addr().String(), s.addr.Port()
 	return nil
@@ -244,16 +299,15 @@ func (p *dnsProbe) target() string {
 	if p.transport != transportAuto {
 		b.WriteString("&transport=" + p.transport)
 	}
+	if p.doh != nil && p.doh.path != dohPath {
+		b.WriteString("&path=" + url.QueryEscape(p.doh.path))
+	}
 	return b.String()
 }
 
 // address returns the server's host, with the port when it is not the usual.
 func (p *dnsProbe) address() string {
-	usual := uint16(dnsPort)
-	if p.transport == transportTLS {
-		usual = dotPort
-	}
-	if p.port != usual {
+	if p.port != p.usualPort() {
 		return net.JoinHostPort(p.host, strconv.Itoa(int(p.port)))
 	}
 	if strings.Contains(p.host, ":") {

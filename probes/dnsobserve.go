@@ -50,6 +50,7 @@ func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
 		r.obs.Set("ip", r.server.Addr().String())
 		r.obs.Set("family", int(familyOf(r.server.Addr())))
 	}
+	r.setHTTP()
 	if r.got != nil {
 		r.obs.Set("truncated", r.cut)
 		r.got.record(&r.obs, r.question, server)
@@ -140,7 +141,7 @@ func (r *dnsRun) ask(ctx context.Context, host string, port uint16, until time.T
 func (r *dnsRun) exchangeWith(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
 	var reason *check.Reason
 	switch r.probe.transport {
-	case transportTCP, transportTLS:
+	case transportTCP, transportTLS, transportHTTPS:
 		reason = r.overStream(ctx, host, port, until)
 	default:
 		if reason = r.overUDP(ctx, host, port, until); reason != nil || !r.cut || r.probe.transport == transportUDP {
@@ -197,12 +198,15 @@ func (r *dnsRun) overUDP(ctx context.Context, host string, port uint16, until ti
 	return nil
 }
 
-// overStream asks over a TCP or TLS connection.
+// overStream asks over a TCP or TLS connection, or over HTTPS.
 func (r *dnsRun) overStream(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
 	if deadline, ok := ctx.Deadline(); !ok || until.Before(deadline) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, until)
 		defer cancel()
+	}
+	if r.probe.doh != nil {
+		return r.overHTTPS(ctx, host, port)
 	}
 	conn, reason := r.connect(ctx, r.probe.router, host, strconv.Itoa(int(port)))
 	if reason != nil {
@@ -257,6 +261,10 @@ func (r *dnsRun) reason(err error) *check.Reason {
 	if errors.As(err, &bad) {
 		return &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("%s: %v", r.server, err)}
 	}
+	var he *httpError
+	if errors.As(err, &he) {
+		return &check.Reason{Code: he.code, Message: fmt.Sprintf("%s: %s", r.probe.doh, he.message)}
+	}
 	reason := r.cause(err, check.DNSTimeout)
 	if r.server.IsValid() {
 		reason = placed(reason, err, r.server.Addr())
@@ -285,7 +293,7 @@ func (r *dnsRun) dig() string {
 	args := []string{"dig"}
 	if r.server.IsValid() {
 		args = append(args, "@"+r.server.Addr().String())
-		if r.server.Port() != dnsPort {
+		if r.server.Port() != dnsPort || p.overTLS() {
 			args = append(args, "-p", strconv.Itoa(int(r.server.Port())))
 		}
 	} else if p.host != "" {
@@ -302,9 +310,19 @@ func (r *dnsRun) dig() string {
 		args = append(args, "+tcp")
 	case transportTLS:
 		args = append(args, "+tls")
-		if p.tls != nil && !p.tls.insecure {
-			args = append(args, "+tls-ca", "+tls-hostname="+shellWord(cmp.Or(p.tls.serverName, p.host)))
+	case transportHTTPS:
+		method := "+https="
+		if !p.doh.post {
+			method = "+https-get="
 		}
+		args = append(args, shellWord(method+p.doh.path))
+	}
+	if p.overTLS() && p.tls != nil && !p.tls.insecure {
+		ca := "+tls-ca"
+		if p.ca != "" {
+			ca += "=" + p.ca
+		}
+		args = append(args, shellWord(ca), "+tls-hostname="+shellWord(cmp.Or(p.tls.serverName, p.host)))
 	}
 	if !p.flags.recursion {
 		args = append(args, "+norecurse")

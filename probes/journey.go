@@ -15,7 +15,7 @@ type Route struct {
 	Family   string   `yaml:"family" enum:"any,4,6" doc:"address family; any races both as in RFC 8305"`
 	Address  string   `yaml:"address" address:"true" doc:"connect to this IP address instead of resolving the name"`
 	Source   []string `yaml:"source" address:"true" single:"true" doc:"local IP address to connect from, or list of addresses of one family, of which each run takes the next"`
-	Resolver string   `yaml:"resolver" address:"true" doc:"name server to resolve with, as IP[:port], tcp://IP[:port] or tls://IP[:port]; default is the system's resolver"`
+	Resolver string   `yaml:"resolver" address:"true" doc:"name server to resolve with, as IP[:port], tcp://IP[:port], tls://IP[:port] or https://host/dns-query, whose host the system resolves; default is the system's resolver"`
 	Search   bool     `yaml:"search" doc:"let the system's search domains complete a name that has a dot"`
 }
 
