@@ -26,16 +26,15 @@ func init() {
 
 // dnsOptions are the options of a dns check.
 type dnsOptions struct {
-	Name      string `yaml:"name" required:"true" doc:"name to ask for, always absolute; for the type PTR an IP address will do"`
-	Type      string `yaml:"type" doc:"record type, such as A, AAAA, MX, TXT or TYPE65280"`
-	Class     string `yaml:"class" enum:"IN,CH,HS" doc:"class of the question"`
-	Server    string `yaml:"server" address:"true" doc:"name server to ask, host[:port] or https://host[:port]/path; default is the route's resolver, or else the system's"`
-	Transport string `yaml:"transport" enum:"auto,udp,tcp,tls,https" doc:"auto is UDP, and TCP when the answer does not fit; tls and https are DNS over these"`
-	Method    string `yaml:"method" enum:"GET,POST" doc:"how DNS over HTTPS sends the question"`
-	Recursion bool   `yaml:"recursion" doc:"ask the server to find the answer elsewhere (RD)"`
-	DNSSEC    bool   `yaml:"dnssec" doc:"ask for signatures too (DO)"`
-	EDNS      int    `yaml:"edns" doc:"UDP payload size that is offered with EDNS, in bytes; 0 leaves EDNS out"`
-	TLS       TLS    `yaml:"tls" doc:"TLS of the transports tls and https"`
+	Name      string  `yaml:"name" required:"true" doc:"name to ask for, always absolute; for the type PTR an IP address will do"`
+	Type      string  `yaml:"type" doc:"record type, such as A, AAAA, MX, TXT or TYPE65280"`
+	Class     string  `yaml:"class" enum:"IN,CH,HS" doc:"class of the question"`
+	Server    string  `yaml:"server" address:"true" doc:"name server to ask, host[:port] or https://host[:port]/path; default is the route's resolver, or else the system's"`
+	Transport string  `yaml:"transport" enum:"auto,udp,tcp,tls,https" doc:"auto is UDP, and TCP when the answer does not fit; tls and https are DNS over these"`
+	Method    string  `yaml:"method" enum:"GET,POST" doc:"how DNS over HTTPS sends the question"`
+	Recursion bool    `yaml:"recursion" doc:"ask the server to find the answer elsewhere (RD)"`
+	EDNS      dnsEDNS `yaml:"edns" doc:"extensions of the question"`
+	TLS       TLS     `yaml:"tls" doc:"TLS of the transports tls and https"`
 	Route
 }
 
@@ -60,7 +59,7 @@ func dnsDefaults() []check.Default {
 
 func newDNSOptions() *dnsOptions {
 	return &dnsOptions{
-		Type: "A", Class: "IN", Transport: transportAuto, Method: "GET", Recursion: true, EDNS: ednsSize,
+		Type: "A", Class: "IN", Transport: transportAuto, Method: "GET", Recursion: true, EDNS: dnsEDNS{Size: ednsSize},
 		Route: Route{Family: "any"},
 	}
 }
@@ -69,8 +68,6 @@ func newDNSOptions() *dnsOptions {
 type dnsProbe struct {
 	question *question
 	plain    *question // without EDNS, for servers that do not know it; nil when there is nothing to leave out
-	class    uint16
-	flags    queryFlags
 
 	host      string // of the server; empty means the servers of the system
 	port      uint16
@@ -117,11 +114,12 @@ func (p *dnsProbe) buildQuestion(o *dnsOptions) error {
 	if !ok {
 		return check.OptionErrorf("class", "%q is not IN, CH or HS", o.Class)
 	}
-	if o.EDNS != 0 && (o.EDNS < dns.MinMsgSize || o.EDNS >= maxDatagram) {
-		return check.OptionErrorf("edns", "%d is not a UDP payload size: 512 to %d bytes, or 0 to leave EDNS out", o.EDNS, maxDatagram-1)
+	flags := queryFlags{recursion: o.Recursion}
+	if err := o.EDNS.build(&flags); err != nil {
+		return err
 	}
-	if o.DNSSEC && o.EDNS == 0 {
-		return check.OptionErrorf("dnssec", "signatures are asked for with EDNS, which edns: 0 leaves out")
+	if o.EDNS.Cookie {
+		flags.cookie = newCookie() // another one for each run
 	}
 	name := o.Name
 	if ip, err := netip.ParseAddr(name); err == nil && qtype == dns.TypePTR {
@@ -133,12 +131,10 @@ func (p *dnsProbe) buildQuestion(o *dnsOptions) error {
 		return &check.OptionError{Option: "name", Err: err}
 	}
 	name = dns.Fqdn(name)
-	p.class = class
-	p.flags = queryFlags{recursion: o.Recursion, dnssec: o.DNSSEC, ednsSize: uint16(o.EDNS)}
-	if p.question, err = newQuestion(name, qtype, class, p.flags); err != nil {
+	if p.question, err = newQuestion(name, qtype, class, flags); err != nil {
 		return &check.OptionError{Option: "name", Err: err}
 	}
-	if o.EDNS > 0 && !o.DNSSEC {
+	if o.EDNS.Size > 0 && !o.EDNS.DO {
 		p.plain, err = newQuestion(name, qtype, class, queryFlags{recursion: o.Recursion})
 	}
 	return err
@@ -293,8 +289,8 @@ func (p *dnsProbe) target() string {
 		fmt.Fprintf(&b, "//%s/", p.address())
 	}
 	fmt.Fprintf(&b, "%s?type=%s", shown(p.question.name), typeName(p.question.qtype))
-	if p.class != dns.ClassINET {
-		b.WriteString("&class=" + dns.ClassToString[p.class])
+	if p.question.class != dns.ClassINET {
+		b.WriteString("&class=" + dns.ClassToString[p.question.class])
 	}
 	if p.transport != transportAuto {
 		b.WriteString("&transport=" + p.transport)

@@ -27,9 +27,6 @@ func dnsFacts() []check.Fact {
 		{Name: "authenticated", Type: check.Bool, Doc: "the server verified the answer with DNSSEC (AD)"},
 		{Name: "recursion_available", Type: check.Bool, Doc: "the server resolves names for its clients (RA)"},
 		{Name: "truncated", Type: check.Bool, Code: check.DNSTruncated, Doc: "the answer over UDP was cut (TC)"},
-		{Name: "edns.size", Type: check.Int, Unit: "bytes", Doc: "UDP payload size that the server takes; absent when it does not know EDNS"},
-		{Name: "edns.version", Type: check.Int, Doc: "version of EDNS that the server speaks"},
-		{Name: "edns.fallback", Type: check.Bool, Doc: "the server failed on EDNS and was asked again without"},
 		{Name: "ede", Type: check.Strings, Doc: "extended errors of the server, such as 'DNSSEC Bogus (6)'"},
 		{Name: "query_name", Type: check.String, Doc: "name that was asked for, absolute and in ASCII"},
 		{Name: "server", Type: check.String, Doc: "IP:port of the server that was asked"},
@@ -44,6 +41,7 @@ func dnsFacts() []check.Fact {
 		{Name: "family", Type: check.Int, Doc: "its address family, 4 or 6"},
 		{Name: "resolved_name", Type: check.String, Doc: "name that the server's host was found under; absent when it is the one given"},
 	}
+	facts = append(facts, ednsFacts()...)
 	return append(facts, tlsFacts()...)
 }
 
@@ -205,10 +203,7 @@ func (a *dnsAnswer) record(o *check.Observation, q *question, server string) {
 	o.Set("authoritative", m.authoritative())
 	o.Set("authenticated", m.authenticated())
 	o.Set("recursion_available", m.recursionAvail())
-	if a.edns != nil {
-		o.Set("edns.size", int(a.edns.Hdr.Class))
-		o.Set("edns.version", int(a.edns.Version()))
-	}
+	a.recordEDNS(o, q)
 	o.Set("size", len(m))
 	errs := a.extendedErrors()
 	setList(o, "ede", errs)

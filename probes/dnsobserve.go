@@ -31,11 +31,12 @@ type dnsReply struct {
 	transport string // of the last exchange
 	cut       bool   // an answer over UDP was truncated
 	got       *dnsAnswer
+	badCookie bool // the server wanted its cookie back
 }
 
 // Observe implements [check.Probe].
 func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
-	r := &dnsRun{journey: begin(), probe: p, dnsReply: dnsReply{question: p.question}}
+	r := &dnsRun{journey: begin(), probe: p, dnsReply: dnsReply{question: p.question.fresh()}}
 	r.obs.Facts = make(check.Facts, 0, 28) // more than what an answer over UDP has
 	reason := r.run(ctx)
 	r.obs.Set("query_name", p.question.name)
@@ -49,6 +50,9 @@ func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
 		r.obs.Set("transport", r.transport)
 		r.obs.Set("ip", r.server.Addr().String())
 		r.obs.Set("family", int(familyOf(r.server.Addr())))
+	}
+	if r.question.flags.cookie != nil {
+		r.obs.Set("edns.badcookie", r.badCookie)
 	}
 	r.setHTTP()
 	if r.got != nil {
@@ -79,7 +83,7 @@ func (r *dnsRun) run(ctx context.Context) *check.Reason {
 	var undecided *dnsReply
 	r.control = true
 	for i, server := range config.servers {
-		r.dnsReply = dnsReply{question: r.probe.question}
+		r.dnsReply = dnsReply{question: r.probe.question.fresh()}
 		failure := r.ask(ctx, server.Addr().String(), server.Port(), share(ctx, config.timeout, len(config.servers)-i))
 		switch {
 		case failure != nil:
@@ -127,15 +131,26 @@ func (r *dnsRun) systemReason(failure *check.Reason) *check.Reason {
 	return failure
 }
 
-// ask puts the question to one server, and once more without EDNS when the
-// server fails on that (RFC 6891 section 7).
+// ask puts the question to one server, and once more where the protocol wants
+// that: without EDNS when the server fails on it (RFC 6891 section 7), with the
+// server's cookie when it demands that (RFC 7873 section 5.3).
 func (r *dnsRun) ask(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
 	reason := r.exchangeWith(ctx, host, port, until)
-	if reason == nil && r.probe.plain != nil && r.got.message.refusesEDNS() {
+	switch {
+	case reason != nil:
+		return reason
+	case r.probe.plain != nil && r.got.message.refusesEDNS():
 		r.question = r.probe.plain
-		return r.exchangeWith(ctx, host, port, until)
+	case r.got.rcode == dns.RcodeBadCookie && r.got.edns != nil && r.question.flags.cookie != nil:
+		cookie := cookieOf(r.got.edns)
+		if len(cookie) <= clientCookie {
+			return nil
+		}
+		r.question, r.badCookie = r.question.withCookie(cookie), true
+	default:
+		return nil
 	}
-	return reason
+	return r.exchangeWith(ctx, host, port, until)
 }
 
 func (r *dnsRun) exchangeWith(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
@@ -299,8 +314,8 @@ func (r *dnsRun) dig() string {
 	} else if p.host != "" {
 		args = append(args, "@"+p.host, "-p", strconv.Itoa(int(p.port)))
 	}
-	if p.class != dns.ClassINET {
-		args = append(args, "-c", dns.ClassToString[p.class])
+	if p.question.class != dns.ClassINET {
+		args = append(args, "-c", dns.ClassToString[p.question.class])
 	}
 	args = append(args, "-t", typeName(p.question.qtype), "-q", shellWord(p.question.name))
 	switch p.transport {
@@ -324,18 +339,10 @@ func (r *dnsRun) dig() string {
 		}
 		args = append(args, shellWord(ca), "+tls-hostname="+shellWord(cmp.Or(p.tls.serverName, p.host)))
 	}
-	if !p.flags.recursion {
+	if !p.question.flags.recursion {
 		args = append(args, "+norecurse")
 	}
-	if p.flags.ednsSize == 0 {
-		args = append(args, "+noedns")
-	} else {
-		args = append(args, "+bufsize="+strconv.Itoa(int(p.flags.ednsSize)))
-	}
-	if p.flags.dnssec {
-		args = append(args, "+dnssec")
-	}
-	return strings.Join(args, " ")
+	return strings.Join(append(args, digEDNS(p.question.flags)...), " ")
 }
 
 // shellWord quotes a word for a POSIX shell where that is needed.

@@ -70,7 +70,7 @@ func (o *dnsOptions) setParams(text string) error {
 		case "recursion":
 			o.Recursion, err = strconv.ParseBool(value)
 		case "dnssec":
-			o.DNSSEC, err = strconv.ParseBool(value)
+			o.EDNS.DO, err = strconv.ParseBool(value)
 		default:
 			return fmt.Errorf("unknown parameter %q, known are type, class, transport, path, recursion and dnssec", key)
 		}
