@@ -26,15 +26,16 @@ func init() {
 
 // dnsOptions are the options of a dns check.
 type dnsOptions struct {
-	Name      string  `yaml:"name" required:"true" doc:"name to ask for, always absolute; for the type PTR an IP address will do"`
-	Type      string  `yaml:"type" doc:"record type, such as A, AAAA, MX, TXT or TYPE65280"`
-	Class     string  `yaml:"class" enum:"IN,CH,HS" doc:"class of the question"`
-	Server    string  `yaml:"server" address:"true" doc:"name server to ask, host[:port] or https://host[:port]/path; default is the route's resolver, or else the system's"`
-	Transport string  `yaml:"transport" enum:"auto,udp,tcp,tls,https" doc:"auto is UDP, and TCP when the answer does not fit; tls and https are DNS over these"`
-	Method    string  `yaml:"method" enum:"GET,POST" doc:"how DNS over HTTPS sends the question"`
-	Recursion bool    `yaml:"recursion" doc:"ask the server to find the answer elsewhere (RD)"`
-	EDNS      dnsEDNS `yaml:"edns" doc:"extensions of the question"`
-	TLS       TLS     `yaml:"tls" doc:"TLS of the transports tls and https"`
+	Name      string   `yaml:"name" required:"true" doc:"name to ask for, always absolute; for the type PTR an IP address will do"`
+	Type      string   `yaml:"type" doc:"record type, such as A, AAAA, MX, TXT or TYPE65280"`
+	Class     string   `yaml:"class" enum:"IN,CH,HS" doc:"class of the question"`
+	Server    string   `yaml:"server" address:"true" doc:"name server to ask, host[:port] or https://host[:port]/path; default is the route's resolver, or else the system's"`
+	Servers   []string `yaml:"servers" address:"true" doc:"name servers to ask all at once and to compare, instead of server"`
+	Transport string   `yaml:"transport" enum:"auto,udp,tcp,tls,https" doc:"auto is UDP, and TCP when the answer does not fit; tls and https are DNS over these"`
+	Method    string   `yaml:"method" enum:"GET,POST" doc:"how DNS over HTTPS sends the question"`
+	Recursion bool     `yaml:"recursion" doc:"ask the server to find the answer elsewhere (RD)"`
+	EDNS      dnsEDNS  `yaml:"edns" doc:"extensions of the question"`
+	TLS       TLS      `yaml:"tls" doc:"TLS of the transports tls and https"`
 	Route
 }
 
@@ -74,14 +75,39 @@ type dnsProbe struct {
 	transport string
 	router    *router
 	tls       *tlsPlan
+	sorted    bool   // the fact answer_set is wanted
 	ca        string // file of the roots that tls trusts; empty for the system's
 	doh       *doh   // of the transport https
 }
 
 // Build implements [check.Options].
 func (o *dnsOptions) Build(setup check.Setup) (check.Plan, error) {
+	plan := check.Plan{Defaults: dnsDefaults()}
+	var p *dnsProbe
+	if len(o.Servers) > 0 {
+		group, err := o.buildGroup(setup)
+		if err != nil {
+			return check.Plan{}, err
+		}
+		plan.Probe, plan.Target, p = group, group.target(), group.members[0]
+		plan.Defaults = append(plan.Defaults, check.Default{Expect: "servers.answered == servers.total", Fact: "servers.answered"})
+	} else {
+		var err error
+		if p, err = o.buildOne(setup); err != nil {
+			return check.Plan{}, err
+		}
+		plan.Probe, plan.Target = p, p.target()
+	}
+	if p.overTLS() {
+		plan.Defaults = append(plan.Defaults, p.tls.defaults()...)
+	}
+	return plan, nil
+}
+
+// buildOne makes the probe of one server.
+func (o *dnsOptions) buildOne(setup check.Setup) (*dnsProbe, error) {
 	var errs []error
-	p := &dnsProbe{transport: o.Transport}
+	p := &dnsProbe{transport: o.Transport, sorted: setup.Needs("answer_set")}
 	var err error
 	if p.router, err = o.build(); err != nil {
 		errs = append(errs, err)
@@ -91,18 +117,7 @@ func (o *dnsOptions) Build(setup check.Setup) (check.Plan, error) {
 	}
 	p.tls.detail = needsDetail(setup)
 	errs = append(errs, p.buildQuestion(o), p.buildServer(o))
-	if err := errors.Join(errs...); err != nil {
-		return check.Plan{}, err
-	}
-	plan := check.Plan{
-		Probe:    p,
-		Target:   p.target(),
-		Defaults: dnsDefaults(),
-	}
-	if p.overTLS() {
-		plan.Defaults = append(plan.Defaults, p.tls.defaults()...)
-	}
-	return plan, nil
+	return p, errors.Join(errs...)
 }
 
 func (p *dnsProbe) buildQuestion(o *dnsOptions) error {

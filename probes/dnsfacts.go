@@ -16,6 +16,7 @@ func dnsFacts() []check.Fact {
 	facts := []check.Fact{
 		{Name: "rcode", Type: check.String, Doc: "response code, such as NOERROR, NXDOMAIN or SERVFAIL"},
 		{Name: "answers", Type: check.Strings, Doc: "data of the records of the type asked for, at the end of any aliases, in the server's order and in the presentation format of zone files"},
+		{Name: "answer_set", Type: check.Strings, Doc: "the answers sorted, each once, and names in lower case: answer_set == ['192.0.2.1', '192.0.2.2']; only when an expectation names it"},
 		{Name: "answer_count", Type: check.Int, Code: check.DNSNoData, Doc: "number of the records of the type asked for"},
 		{Name: "cnames", Type: check.Strings, Doc: "aliases that lead to the answers, in order"},
 		{Name: "authority", Type: check.Strings, Doc: "first 64 records of the authority section: owner, type and data"},
@@ -41,7 +42,7 @@ func dnsFacts() []check.Fact {
 		{Name: "family", Type: check.Int, Doc: "its address family, 4 or 6"},
 		{Name: "resolved_name", Type: check.String, Doc: "name that the server's host was found under; absent when it is the one given"},
 	}
-	facts = append(facts, ednsFacts()...)
+	facts = append(append(facts, ednsFacts()...), groupFacts()...)
 	return append(facts, tlsFacts()...)
 }
 

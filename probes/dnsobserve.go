@@ -35,7 +35,10 @@ type dnsReply struct {
 }
 
 // Observe implements [check.Probe].
-func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
+func (p *dnsProbe) Observe(ctx context.Context) check.Observation { return p.once(ctx).obs }
+
+// once makes one run, whose observation is complete.
+func (p *dnsProbe) once(ctx context.Context) *dnsRun {
 	r := &dnsRun{journey: begin(), probe: p, dnsReply: dnsReply{question: p.question.fresh()}}
 	r.obs.Facts = make(check.Facts, 0, 28) // more than what an answer over UDP has
 	reason := r.run(ctx)
@@ -58,15 +61,20 @@ func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
 	if r.got != nil {
 		r.obs.Set("truncated", r.cut)
 		r.got.record(&r.obs, r.question, server)
+		if p.sorted {
+			setList(&r.obs, "answer_set", r.got.set(r.question))
+		}
 		if r.transport == transportUDP && r.cut && r.got.count == 0 {
 			r.obs.Explain("answer_count", check.DNSTruncated, "the answer is too large for UDP, and transport: udp forbids TCP")
 		}
 	}
 	r.obs.Reproduce = r.dig
 	if reason != nil {
-		return r.stop(reason)
+		r.stop(reason)
+		return r
 	}
-	return r.end()
+	r.end()
+	return r
 }
 
 // run asks the check's server, or those of the system as any program on this
