@@ -26,16 +26,17 @@ func init() {
 
 // dnsOptions are the options of a dns check.
 type dnsOptions struct {
-	Name      string   `yaml:"name" required:"true" doc:"name to ask for, always absolute; for the type PTR an IP address will do"`
-	Type      string   `yaml:"type" doc:"record type, such as A, AAAA, MX, TXT or TYPE65280"`
-	Class     string   `yaml:"class" enum:"IN,CH,HS" doc:"class of the question"`
-	Server    string   `yaml:"server" address:"true" doc:"name server to ask, host[:port] or https://host[:port]/path; default is the route's resolver, or else the system's"`
-	Servers   []string `yaml:"servers" address:"true" doc:"name servers to ask all at once and to compare, instead of server"`
-	Transport string   `yaml:"transport" enum:"auto,udp,tcp,tls,https" doc:"auto is UDP, and TCP when the answer does not fit; tls and https are DNS over these"`
-	Method    string   `yaml:"method" enum:"GET,POST" doc:"how DNS over HTTPS sends the question"`
-	Recursion bool     `yaml:"recursion" doc:"ask the server to find the answer elsewhere (RD)"`
-	EDNS      dnsEDNS  `yaml:"edns" doc:"extensions of the question"`
-	TLS       TLS      `yaml:"tls" doc:"TLS of the transports tls and https"`
+	Name      string    `yaml:"name" required:"true" doc:"name to ask for, always absolute; for the type PTR an IP address will do"`
+	Type      string    `yaml:"type" doc:"record type, such as A, AAAA, MX, TXT or TYPE65280"`
+	Class     string    `yaml:"class" enum:"IN,CH,HS" doc:"class of the question"`
+	Server    string    `yaml:"server" address:"true" doc:"name server to ask, host[:port] or https://host[:port]/path; default is the route's resolver, or else the system's"`
+	Servers   []string  `yaml:"servers" address:"true" doc:"name servers to ask all at once and to compare, instead of server"`
+	Transport string    `yaml:"transport" enum:"auto,udp,tcp,tls,https" doc:"auto is UDP, and TCP when the answer does not fit; tls and https are DNS over these"`
+	Method    string    `yaml:"method" enum:"GET,POST" doc:"how DNS over HTTPS sends the question"`
+	Recursion bool      `yaml:"recursion" doc:"ask the server to find the answer elsewhere (RD)"`
+	DNSSEC    dnsDNSSEC `yaml:"dnssec" doc:"own validation of the answer"`
+	EDNS      dnsEDNS   `yaml:"edns" doc:"extensions of the question"`
+	TLS       TLS       `yaml:"tls" doc:"TLS of the transports tls and https"`
 	Route
 }
 
@@ -75,9 +76,10 @@ type dnsProbe struct {
 	transport string
 	router    *router
 	tls       *tlsPlan
-	sorted    bool   // the fact answer_set is wanted
-	ca        string // file of the roots that tls trusts; empty for the system's
-	doh       *doh   // of the transport https
+	anchors   anchors // of the validation; nil: there is none
+	sorted    bool    // the fact answer_set is wanted
+	ca        string  // file of the roots that tls trusts; empty for the system's
+	doh       *doh    // of the transport https
 }
 
 // Build implements [check.Options].
@@ -97,6 +99,9 @@ func (o *dnsOptions) Build(setup check.Setup) (check.Plan, error) {
 			return check.Plan{}, err
 		}
 		plan.Probe, plan.Target = p, p.target()
+	}
+	if p.anchors != nil { // it says more than the SERVFAIL of a server that validates
+		plan.Defaults = append([]check.Default{{Expect: "dnssec.status == 'secure'"}}, plan.Defaults...)
 	}
 	if p.overTLS() {
 		plan.Defaults = append(plan.Defaults, p.tls.defaults()...)
@@ -133,6 +138,15 @@ func (p *dnsProbe) buildQuestion(o *dnsOptions) error {
 	if err := o.EDNS.build(&flags); err != nil {
 		return err
 	}
+	if p.anchors, err = o.DNSSEC.build(); err != nil {
+		return err
+	}
+	if p.anchors != nil {
+		if o.EDNS.Size == 0 || class != dns.ClassINET {
+			return check.OptionErrorf("dnssec.validate", "needs EDNS and the class IN")
+		}
+		flags.dnssec = true
+	}
 	if o.EDNS.Cookie {
 		flags.cookie = newCookie() // another one for each run
 	}
@@ -149,7 +163,7 @@ func (p *dnsProbe) buildQuestion(o *dnsOptions) error {
 	if p.question, err = newQuestion(name, qtype, class, flags); err != nil {
 		return &check.OptionError{Option: "name", Err: err}
 	}
-	if o.EDNS.Size > 0 && !o.EDNS.DO {
+	if o.EDNS.Size > 0 && !flags.dnssec {
 		p.plain, err = newQuestion(name, qtype, class, queryFlags{recursion: o.Recursion})
 	}
 	return err

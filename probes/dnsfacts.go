@@ -3,6 +3,7 @@ package probes
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ func dnsFacts() []check.Fact {
 		{Name: "family", Type: check.Int, Doc: "its address family, 4 or 6"},
 		{Name: "resolved_name", Type: check.String, Doc: "name that the server's host was found under; absent when it is the one given"},
 	}
-	facts = append(append(facts, ednsFacts()...), groupFacts()...)
+	facts = slices.Concat(facts, ednsFacts(), groupFacts(), dnssecFacts())
 	return append(facts, tlsFacts()...)
 }
 

@@ -73,6 +73,9 @@ func (p *dnsProbe) once(ctx context.Context) *dnsRun {
 		r.stop(reason)
 		return r
 	}
+	if p.anchors != nil {
+		r.validate(ctx)
+	}
 	r.end()
 	return r
 }

@@ -32,6 +32,8 @@ func (o *dnsOptions) buildGroup(setup check.Setup) (*dnsGroup, error) {
 		return nil, check.OptionErrorf("servers", "is instead of server, leave one of them out")
 	case o.Address != "":
 		return nil, check.OptionErrorf("address", "is of one server and cannot go with servers")
+	case o.DNSSEC.Validate:
+		return nil, check.OptionErrorf("dnssec.validate", "is of one server and cannot go with servers")
 	case len(o.Servers) < 2 || len(o.Servers) > maxCompared:
 		return nil, check.OptionErrorf("servers", "has %d servers: 2 to %d can be compared", len(o.Servers), maxCompared)
 	}

@@ -11,7 +11,8 @@ import (
 
 // SetTarget reads dns://server[:port]/name?type=MX, and dns:name?type=MX or
 // dns://name?type=MX for the system's resolver. The parameters are type, class,
-// transport, path, servers, recursion and dnssec; they may be separated by semicolons as in
+// transport, path, servers, recursion, do and
+// dnssec, which validates; they may be separated by semicolons as in
 // RFC 4501. The schemes dns+tcp, dns+tls and dns+https choose the transport, and
 // path is that of DNS over HTTPS.
 func (o *dnsOptions) SetTarget(target string) error {
@@ -71,10 +72,12 @@ func (o *dnsOptions) setParams(text string) error {
 			path = value
 		case "recursion":
 			o.Recursion, err = strconv.ParseBool(value)
-		case "dnssec":
+		case "do":
 			o.EDNS.DO, err = strconv.ParseBool(value)
+		case "dnssec":
+			o.DNSSEC.Validate, err = strconv.ParseBool(value)
 		default:
-			return fmt.Errorf("unknown parameter %q, known are type, class, transport, path, servers, recursion and dnssec", key)
+			return fmt.Errorf("unknown parameter %q, known are type, class, transport, path, servers, recursion, do and dnssec", key)
 		}
 		if err != nil {
 			return fmt.Errorf("%s=%s: want true or false", key, value)
