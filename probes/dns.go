@@ -31,6 +31,7 @@ type dnsOptions struct {
 	Class     string    `yaml:"class" enum:"IN,CH,HS" doc:"class of the question"`
 	Server    string    `yaml:"server" address:"true" doc:"name server to ask, host[:port] or https://host[:port]/path; default is the route's resolver, or else the system's"`
 	Servers   []string  `yaml:"servers" address:"true" doc:"name servers to ask all at once and to compare, instead of server"`
+	Trace     bool      `yaml:"trace" doc:"follow the delegations from the root, or from server, whose port all servers then have"`
 	Transport string    `yaml:"transport" enum:"auto,udp,tcp,tls,https" doc:"auto is UDP, and TCP when the answer does not fit; tls and https are DNS over these"`
 	Method    string    `yaml:"method" enum:"GET,POST" doc:"how DNS over HTTPS sends the question"`
 	Recursion bool      `yaml:"recursion" doc:"ask the server to find the answer elsewhere (RD)"`
@@ -52,7 +53,13 @@ const (
 // dnsDefaults are what a dns check expects unless it says otherwise. Each is
 // lifted by its own fact only: whoever expects NOERROR still gets an answer
 // demanded, which NXDOMAIN comes without.
-func dnsDefaults() []check.Default {
+func dnsDefaults(walks bool) []check.Default {
+	if walks { // an authority answers up to an alias
+		return []check.Default{
+			{Expect: "rcode == 'NOERROR'"},
+			{Expect: "answer_count > 0 || len(cnames) > 0 || rcode != 'NOERROR'", Fact: "answer_count"},
+		}
+	}
 	return []check.Default{
 		{Expect: "rcode == 'NOERROR'"},
 		{Expect: "answer_count > 0 || rcode != 'NOERROR'", Fact: "answer_count"},
@@ -77,6 +84,7 @@ type dnsProbe struct {
 	router    *router
 	tls       *tlsPlan
 	anchors   anchors // of the validation; nil: there is none
+	walks     bool    // follow the delegations
 	sorted    bool    // the fact answer_set is wanted
 	ca        string  // file of the roots that tls trusts; empty for the system's
 	doh       *doh    // of the transport https
@@ -84,7 +92,7 @@ type dnsProbe struct {
 
 // Build implements [check.Options].
 func (o *dnsOptions) Build(setup check.Setup) (check.Plan, error) {
-	plan := check.Plan{Defaults: dnsDefaults()}
+	plan := check.Plan{Defaults: dnsDefaults(o.Trace)}
 	var p *dnsProbe
 	if len(o.Servers) > 0 {
 		group, err := o.buildGroup(setup)
@@ -122,7 +130,33 @@ func (o *dnsOptions) buildOne(setup check.Setup) (*dnsProbe, error) {
 	}
 	p.tls.detail = needsDetail(setup)
 	errs = append(errs, p.buildQuestion(o), p.buildServer(o))
+	errs = append(errs, p.buildTrace(o))
 	return p, errors.Join(errs...)
+}
+
+// buildTrace makes the probe one that walks.
+func (p *dnsProbe) buildTrace(o *dnsOptions) error {
+	switch {
+	case !o.Trace || p.question == nil:
+		return nil
+	case p.overTLS():
+		return check.OptionErrorf("trace", "asks authorities, which speak UDP and TCP, not %s", p.transport)
+	case o.DNSSEC.Validate:
+		return check.OptionErrorf("trace", "cannot go with dnssec.validate: a check of its own asks a resolver for that")
+	case o.Address != "":
+		return check.OptionErrorf("address", "is of one server and cannot go with trace")
+	}
+	p.walks = true
+	if o.Server == "" { // not the resolver, which names are resolved with
+		p.host, p.port = "", dnsPort
+	}
+	p.question.flags.recursion = false
+	var err error
+	if p.question, err = newQuestion(p.question.name, p.question.qtype, p.question.class, p.question.flags); err != nil || p.plain == nil {
+		return err
+	}
+	p.plain, err = newQuestion(p.question.name, p.question.qtype, p.question.class, queryFlags{})
+	return err
 }
 
 func (p *dnsProbe) buildQuestion(o *dnsOptions) error {
@@ -234,6 +268,7 @@ func (p *dnsProbe) usualPort() uint16 {
 
 func (p *dnsProbe) chooseServer(o *dnsOptions) error {
 	switch {
+	case o.Trace && o.Server == "":
 	case o.Server != "" && p.transport == transportHTTPS:
 		text := o.Server
 		if !strings.Contains(text, "://") {
@@ -323,6 +358,9 @@ func (p *dnsProbe) target() string {
 	}
 	if p.transport != transportAuto {
 		b.WriteString("&transport=" + p.transport)
+	}
+	if p.walks {
+		b.WriteString("&trace=true")
 	}
 	if p.doh != nil && p.doh.path != dohPath {
 		b.WriteString("&path=" + url.QueryEscape(p.doh.path))

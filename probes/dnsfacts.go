@@ -43,7 +43,7 @@ func dnsFacts() []check.Fact {
 		{Name: "family", Type: check.Int, Doc: "its address family, 4 or 6"},
 		{Name: "resolved_name", Type: check.String, Doc: "name that the server's host was found under; absent when it is the one given"},
 	}
-	facts = slices.Concat(facts, ednsFacts(), groupFacts(), dnssecFacts())
+	facts = slices.Concat(facts, ednsFacts(), groupFacts(), dnssecFacts(), traceFacts())
 	return append(facts, tlsFacts()...)
 }
 

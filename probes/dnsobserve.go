@@ -83,6 +83,9 @@ func (p *dnsProbe) once(ctx context.Context) *dnsRun {
 // run asks the check's server, or those of the system as any program on this
 // machine would: the next one when one does not answer or is not able to.
 func (r *dnsRun) run(ctx context.Context) *check.Reason {
+	if r.probe.walks {
+		return r.trace(ctx)
+	}
 	if r.probe.host != "" {
 		return r.ask(ctx, r.probe.host, r.probe.port, share(ctx, serverTimeout, 1))
 	}
@@ -317,12 +320,14 @@ func (r *dnsRun) reason(err error) *check.Reason {
 func (r *dnsRun) dig() string {
 	p := r.probe
 	args := []string{"dig"}
-	if r.server.IsValid() {
+	switch {
+	case p.walks && p.host == "":
+	case r.server.IsValid() && !p.walks:
 		args = append(args, "@"+r.server.Addr().String())
 		if r.server.Port() != dnsPort || p.overTLS() {
 			args = append(args, "-p", strconv.Itoa(int(r.server.Port())))
 		}
-	} else if p.host != "" {
+	case p.host != "":
 		args = append(args, "@"+p.host, "-p", strconv.Itoa(int(p.port)))
 	}
 	if p.question.class != dns.ClassINET {
@@ -353,7 +358,11 @@ func (r *dnsRun) dig() string {
 	if !p.question.flags.recursion {
 		args = append(args, "+norecurse")
 	}
-	return strings.Join(append(args, digEDNS(p.question.flags)...), " ")
+	args = append(args, digEDNS(p.question.flags)...)
+	if p.walks {
+		args = append(args, "+trace")
+	}
+	return strings.Join(args, " ")
 }
 
 // shellWord quotes a word for a POSIX shell where that is needed.

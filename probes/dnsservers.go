@@ -32,6 +32,8 @@ func (o *dnsOptions) buildGroup(setup check.Setup) (*dnsGroup, error) {
 		return nil, check.OptionErrorf("servers", "is instead of server, leave one of them out")
 	case o.Address != "":
 		return nil, check.OptionErrorf("address", "is of one server and cannot go with servers")
+	case o.Trace:
+		return nil, check.OptionErrorf("trace", "asks the servers that it finds and cannot go with servers")
 	case o.DNSSEC.Validate:
 		return nil, check.OptionErrorf("dnssec.validate", "is of one server and cannot go with servers")
 	case len(o.Servers) < 2 || len(o.Servers) > maxCompared:

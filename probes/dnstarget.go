@@ -11,7 +11,7 @@ import (
 
 // SetTarget reads dns://server[:port]/name?type=MX, and dns:name?type=MX or
 // dns://name?type=MX for the system's resolver. The parameters are type, class,
-// transport, path, servers, recursion, do and
+// transport, path, servers, trace, recursion, do and
 // dnssec, which validates; they may be separated by semicolons as in
 // RFC 4501. The schemes dns+tcp, dns+tls and dns+https choose the transport, and
 // path is that of DNS over HTTPS.
@@ -72,12 +72,14 @@ func (o *dnsOptions) setParams(text string) error {
 			path = value
 		case "recursion":
 			o.Recursion, err = strconv.ParseBool(value)
+		case "trace":
+			o.Trace, err = strconv.ParseBool(value)
 		case "do":
 			o.EDNS.DO, err = strconv.ParseBool(value)
 		case "dnssec":
 			o.DNSSEC.Validate, err = strconv.ParseBool(value)
 		default:
-			return fmt.Errorf("unknown parameter %q, known are type, class, transport, path, servers, recursion, do and dnssec", key)
+			return fmt.Errorf("unknown parameter %q, known are type, class, transport, path, servers, trace, recursion, do and dnssec", key)
 		}
 		if err != nil {
 			return fmt.Errorf("%s=%s: want true or false", key, value)
