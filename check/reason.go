@@ -27,6 +27,7 @@ const (
 	DNSTimeout   Code = "dns.timeout"
 	DNSMalformed Code = "dns.malformed"
 	DNSTruncated Code = "dns.truncated"
+	DNSBogus     Code = "dns.bogus"
 
 	ConnectRefused     Code = "connect.refused"
 	ConnectTimeout     Code = "connect.timeout"
@@ -109,6 +110,7 @@ func Codes() []CodeDoc {
 		{DNSTimeout, "the name server did not answer in time"},
 		{DNSMalformed, "the DNS answer breaks the protocol or loops"},
 		{DNSTruncated, "the UDP answer was cut and TCP gave no whole one"},
+		{DNSBogus, "the answer or its chain of keys fails DNSSEC validation"},
 		{ConnectRefused, "nothing listens on the port"},
 		{ConnectTimeout, "no answer to the connection attempt in time"},
 		{ConnectReset, "the peer reset the connection"},

@@ -105,3 +105,9 @@ func isTimeout(err error) bool {
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout()
 }
+
+// reasonError carries what the journey found out where an error is wanted.
+type reasonError struct{ check.Reason }
+
+// Error returns the reason's message.
+func (e *reasonError) Error() string { return e.Message }

@@ -354,7 +354,7 @@ func TestE10WithoutEDNS(t *testing.T) {
 			o := observeDNS(t, buildDNS(t, server.Addr(), nil), time.Minute)
 			wantFailure(t, o, "")
 			wantFacts(t, o, check.FactsOf(map[string]any{"rcode": "NOERROR", "answer_count": 1, "edns.fallback": true}))
-			o = observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.DNSSEC = true }), time.Minute)
+			o = observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.EDNS.DO = true }), time.Minute)
 			wantFailure(t, o, "")
 			wantFacts(t, o, check.FactsOf(map[string]any{"rcode": rcodeName(rcode), "edns.fallback": false}))
 		})
@@ -400,7 +400,7 @@ func TestE13ExtendedError(t *testing.T) {
 		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeDNSBogus, ExtraText: "no key"}, &dns.EDNS0_EDE{InfoCode: 4711}}
 		q.ReplyMsg(m)
 	})
-	o := observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.DNSSEC = true }), time.Minute)
+	o := observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.EDNS.DO = true }), time.Minute)
 	wantFacts(t, o, check.FactsOf(map[string]any{"rcode": "SERVFAIL", "ede": []string{"DNSSEC Bogus (6): no key", "code (4711)"}}))
 	if r := o.Because["rcode"]; r.Code != check.DNSServFail || !strings.Contains(r.Message, "DNSSEC Bogus") {
 		t.Errorf("explained by %+v", r)

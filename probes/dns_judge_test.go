@@ -18,7 +18,7 @@ func judgeDNS(t *testing.T, o check.Observation, texts ...string) check.Judgemen
 	t.Helper()
 	c := check.Check{FactList: check.Kind{Facts: dnsFacts()}.AllFacts()}
 	mentions := strings.Join(texts, " ")
-	for _, d := range dnsDefaults() {
+	for _, d := range dnsDefaults(false) {
 		if fact := cmp.Or(d.Fact, "rcode"); !strings.Contains(mentions, fact) {
 			texts = append(texts, d.Expect)
 		}

@@ -194,7 +194,7 @@ func TestOracleDNS(t *testing.T) {
 		for _, edns := range []int{0, 1232} {
 			t.Run(fmt.Sprintf("%s %s %s %d", tt.name, tt.qtype, tt.transport, edns), func(t *testing.T) {
 				o := observeDNS(t, buildDNS(t, server, func(o *dnsOptions) {
-					o.Name, o.Type, o.Transport, o.EDNS = tt.name, tt.qtype, tt.transport, edns
+					o.Name, o.Type, o.Transport, o.EDNS.Size = tt.name, tt.qtype, tt.transport, edns
 				}), time.Minute)
 				wantFailure(t, o, "")
 				dig := digs(t, o.Reproduce())

@@ -286,9 +286,9 @@ func TestDNSBadOptions(t *testing.T) {
 		"type  ":      func(o *dnsOptions) { o.Type = "TYPE70000" },
 		"type   ":     func(o *dnsOptions) { o.Type = "OPT" },
 		"class":       func(o *dnsOptions) { o.Class = "XX" },
-		"edns":        func(o *dnsOptions) { o.EDNS = 100 },
-		"edns ":       func(o *dnsOptions) { o.EDNS = 70000 },
-		"dnssec":      func(o *dnsOptions) { o.EDNS, o.DNSSEC = 0, true },
+		"edns.size":   func(o *dnsOptions) { o.EDNS.Size = 100 },
+		"edns.size ":  func(o *dnsOptions) { o.EDNS.Size = 70000 },
+		"edns.size  ": func(o *dnsOptions) { o.EDNS.Size, o.EDNS.DO = 0, true },
 		"server":      func(o *dnsOptions) { o.Server = "tls://192.0.2.1" },
 		"server ":     func(o *dnsOptions) { o.Server = "192.0.2.1:0" },
 		"server  ":    func(o *dnsOptions) { o.Server = "a b" },
@@ -359,8 +359,8 @@ func TestDNSReproduce(t *testing.T) {
 	}{
 		{func(o *dnsOptions) {}, "dig @127.0.0.1 -p 1 -t A -q web.test. +bufsize=1232"},
 		{func(o *dnsOptions) { o.Transport, o.Type, o.Name = "tcp", "MX", "a'b.test" }, `dig @127.0.0.1 -p 1 -t MX -q 'a'\''b.test.' +tcp +bufsize=1232`},
-		{func(o *dnsOptions) { o.Recursion, o.EDNS, o.Class, o.Transport = false, 0, "CH", "udp" }, "dig @127.0.0.1 -p 1 -c CH -t A -q web.test. +ignore +norecurse +noedns"},
-		{func(o *dnsOptions) { o.DNSSEC, o.Transport = true, "tls" }, "dig @127.0.0.1 -p 1 -t A -q web.test. +tls-ca +tls-hostname=127.0.0.1 +tls +bufsize=1232 +dnssec"},
+		{func(o *dnsOptions) { o.Recursion, o.EDNS.Size, o.Class, o.Transport = false, 0, "CH", "udp" }, "dig @127.0.0.1 -p 1 -c CH -t A -q web.test. +ignore +norecurse +noedns"},
+		{func(o *dnsOptions) { o.EDNS.DO, o.Transport = true, "tls" }, "dig @127.0.0.1 -p 1 -t A -q web.test. +tls +tls-ca +tls-hostname=127.0.0.1 +bufsize=1232 +dnssec"},
 	}
 	for _, tt := range tests {
 		o := observeDNS(t, buildDNS(t, "127.0.0.1:1", tt.change), time.Minute)

@@ -3,6 +3,7 @@ package probes
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ func dnsFacts() []check.Fact {
 	facts := []check.Fact{
 		{Name: "rcode", Type: check.String, Doc: "response code, such as NOERROR, NXDOMAIN or SERVFAIL"},
 		{Name: "answers", Type: check.Strings, Doc: "data of the records of the type asked for, at the end of any aliases, in the server's order and in the presentation format of zone files"},
+		{Name: "answer_set", Type: check.Strings, Doc: "the answers sorted, each once, and names in lower case: answer_set == ['192.0.2.1', '192.0.2.2']; only when an expectation names it"},
 		{Name: "answer_count", Type: check.Int, Code: check.DNSNoData, Doc: "number of the records of the type asked for"},
 		{Name: "cnames", Type: check.Strings, Doc: "aliases that lead to the answers, in order"},
 		{Name: "authority", Type: check.Strings, Doc: "first 64 records of the authority section: owner, type and data"},
@@ -27,20 +29,21 @@ func dnsFacts() []check.Fact {
 		{Name: "authenticated", Type: check.Bool, Doc: "the server verified the answer with DNSSEC (AD)"},
 		{Name: "recursion_available", Type: check.Bool, Doc: "the server resolves names for its clients (RA)"},
 		{Name: "truncated", Type: check.Bool, Code: check.DNSTruncated, Doc: "the answer over UDP was cut (TC)"},
-		{Name: "edns.size", Type: check.Int, Unit: "bytes", Doc: "UDP payload size that the server takes; absent when it does not know EDNS"},
-		{Name: "edns.version", Type: check.Int, Doc: "version of EDNS that the server speaks"},
-		{Name: "edns.fallback", Type: check.Bool, Doc: "the server failed on EDNS and was asked again without"},
 		{Name: "ede", Type: check.Strings, Doc: "extended errors of the server, such as 'DNSSEC Bogus (6)'"},
 		{Name: "query_name", Type: check.String, Doc: "name that was asked for, absolute and in ASCII"},
 		{Name: "server", Type: check.String, Doc: "IP:port of the server that was asked"},
-		{Name: "transport", Type: check.String, Doc: "how the answer came: udp, tcp, tls or quic"},
+		{Name: "transport", Type: check.String, Doc: "how the answer came: udp, tcp, tls, https or quic"},
 		{Name: "size", Type: check.Int, Unit: "bytes", Doc: "size of the answer"},
+		{Name: "http.status", Type: check.Int, Code: check.HTTPStatus, Doc: "status of the HTTP response around the answer, of the transport https"},
+		{Name: "http.version", Type: check.String, Doc: "version of HTTP that the server spoke: 1.0, 1.1 or 2"},
+		{Name: "http.age", Type: check.Duration, Doc: "how long an HTTP cache has kept the answer, already taken off the times to live; absent when it does not say"},
 		{Name: "retransmits", Type: check.Int, Doc: "queries sent again over UDP because no answer had come after a third of the time, at most 2s"},
 		{Name: "mismatched", Type: check.Int, Doc: "messages passed over because they answer another question or carry another id"},
 		{Name: "ip", Type: check.String, Doc: "address that the probe connected to"},
 		{Name: "family", Type: check.Int, Doc: "its address family, 4 or 6"},
 		{Name: "resolved_name", Type: check.String, Doc: "name that the server's host was found under; absent when it is the one given"},
 	}
+	facts = slices.Concat(facts, ednsFacts(), groupFacts(), dnssecFacts(), traceFacts())
 	return append(facts, tlsFacts()...)
 }
 
@@ -202,10 +205,7 @@ func (a *dnsAnswer) record(o *check.Observation, q *question, server string) {
 	o.Set("authoritative", m.authoritative())
 	o.Set("authenticated", m.authenticated())
 	o.Set("recursion_available", m.recursionAvail())
-	if a.edns != nil {
-		o.Set("edns.size", int(a.edns.Hdr.Class))
-		o.Set("edns.version", int(a.edns.Version()))
-	}
+	a.recordEDNS(o, q)
 	o.Set("size", len(m))
 	errs := a.extendedErrors()
 	setList(o, "ede", errs)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -21,8 +22,14 @@ const ednsSize = 1232
 // queryFlags are the choices of a query besides its question.
 type queryFlags struct {
 	recursion bool   // RD
-	dnssec    bool   // the DO bit; needs EDNS
-	ednsSize  uint16 // UDP payload size; 0 leaves EDNS out
+	unchecked bool   // CD
+	ednsSize  uint16 // UDP payload size; 0 leaves EDNS out, and with it the rest
+
+	dnssec  bool // the DO bit
+	nsid    bool
+	subnet  netip.Prefix // invalid: none
+	cookie  []byte       // nil: none
+	padding int          // to a multiple of so many bytes; 0: none
 }
 
 // question is a query that is packed once and sent many times; only the id
@@ -30,6 +37,8 @@ type queryFlags struct {
 type question struct {
 	name   string // absolute, as asked
 	qtype  uint16
+	class  uint16
+	flags  queryFlags
 	packed []byte // the whole query, id 0
 	asked  []byte // its question section, inside packed
 	limit  int    // size of the UDP answers that are accepted, in bytes
@@ -42,6 +51,9 @@ func newQuestion(name string, qtype, class uint16, flags queryFlags) (*question,
 	if flags.recursion {
 		packed[2] = 1
 	}
+	if flags.unchecked {
+		packed[3] |= 1 << 4
+	}
 	packed[5] = 1 // one question
 	packed = packed[:cap(packed)]
 	end, err := dns.PackDomainName(name, packed, headerSize, nil, false)
@@ -50,7 +62,7 @@ func newQuestion(name string, qtype, class uint16, flags queryFlags) (*question,
 	}
 	packed = binary.BigEndian.AppendUint16(packed[:end], qtype)
 	packed = binary.BigEndian.AppendUint16(packed, class)
-	q := &question{name: name, qtype: qtype, asked: packed[headerSize:], limit: 512}
+	q := &question{name: name, qtype: qtype, class: class, flags: flags, asked: packed[headerSize:], limit: 512}
 	if flags.ednsSize > 0 {
 		packed[11] = 1 // one additional record
 		packed = appendOPT(packed, flags)
@@ -60,8 +72,8 @@ func newQuestion(name string, qtype, class uint16, flags queryFlags) (*question,
 	return q, nil
 }
 
-// maxQuery is the size of the largest query with its length for a stream, in
-// bytes: header, name, type and class, EDNS.
+// maxQuery is the size of the largest query without options of EDNS, with its
+// length for a stream, in bytes: header, name, type and class, EDNS.
 const maxQuery = 2 + headerSize + 255 + 4 + 11
 
 // withID appends the query with an id to b.
@@ -70,18 +82,6 @@ func (q *question) withID(b []byte, id uint16) []byte {
 	b = append(b, q.packed...)
 	binary.BigEndian.PutUint16(b[start:], id)
 	return b
-}
-
-// appendOPT appends the EDNS(0) pseudo record (RFC 6891 section 6.1).
-func appendOPT(msg []byte, flags queryFlags) []byte {
-	msg = append(msg, 0)
-	msg = binary.BigEndian.AppendUint16(msg, dns.TypeOPT)
-	msg = binary.BigEndian.AppendUint16(msg, flags.ednsSize)
-	var do byte
-	if flags.dnssec {
-		do = 1 << 7
-	}
-	return append(msg, 0, 0, do, 0, 0, 0)
 }
 
 // newID returns a query id that cannot be guessed: the generator is ChaCha8,
@@ -129,7 +129,10 @@ func (q *question) accept(msg message, id uint16) error {
 	}
 	switch msg.count(0) {
 	case 1:
-		return q.matches(msg[headerSize:])
+		if err := q.matches(msg[headerSize:]); err != nil || q.ownCookie(msg) {
+			return err
+		}
+		return errIgnored
 	case 0:
 		// A server that could not read the question may leave it out.
 		if rc := msg.rcode(); rc == dns.RcodeSuccess || rc == dns.RcodeNameError {

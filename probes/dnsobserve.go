@@ -31,11 +31,15 @@ type dnsReply struct {
 	transport string // of the last exchange
 	cut       bool   // an answer over UDP was truncated
 	got       *dnsAnswer
+	badCookie bool // the server wanted its cookie back
 }
 
 // Observe implements [check.Probe].
-func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
-	r := &dnsRun{journey: begin(), probe: p, dnsReply: dnsReply{question: p.question}}
+func (p *dnsProbe) Observe(ctx context.Context) check.Observation { return p.once(ctx).obs }
+
+// once makes one run, whose observation is complete.
+func (p *dnsProbe) once(ctx context.Context) *dnsRun {
+	r := &dnsRun{journey: begin(), probe: p, dnsReply: dnsReply{question: p.question.fresh()}}
 	r.obs.Facts = make(check.Facts, 0, 28) // more than what an answer over UDP has
 	reason := r.run(ctx)
 	r.obs.Set("query_name", p.question.name)
@@ -50,23 +54,38 @@ func (p *dnsProbe) Observe(ctx context.Context) check.Observation {
 		r.obs.Set("ip", r.server.Addr().String())
 		r.obs.Set("family", int(familyOf(r.server.Addr())))
 	}
+	if r.question.flags.cookie != nil {
+		r.obs.Set("edns.badcookie", r.badCookie)
+	}
+	r.setHTTP()
 	if r.got != nil {
 		r.obs.Set("truncated", r.cut)
 		r.got.record(&r.obs, r.question, server)
+		if p.sorted {
+			setList(&r.obs, "answer_set", r.got.set(r.question))
+		}
 		if r.transport == transportUDP && r.cut && r.got.count == 0 {
 			r.obs.Explain("answer_count", check.DNSTruncated, "the answer is too large for UDP, and transport: udp forbids TCP")
 		}
 	}
 	r.obs.Reproduce = r.dig
 	if reason != nil {
-		return r.stop(reason)
+		r.stop(reason)
+		return r
 	}
-	return r.end()
+	if p.anchors != nil {
+		r.validate(ctx)
+	}
+	r.end()
+	return r
 }
 
 // run asks the check's server, or those of the system as any program on this
 // machine would: the next one when one does not answer or is not able to.
 func (r *dnsRun) run(ctx context.Context) *check.Reason {
+	if r.probe.walks {
+		return r.trace(ctx)
+	}
 	if r.probe.host != "" {
 		return r.ask(ctx, r.probe.host, r.probe.port, share(ctx, serverTimeout, 1))
 	}
@@ -78,7 +97,7 @@ func (r *dnsRun) run(ctx context.Context) *check.Reason {
 	var undecided *dnsReply
 	r.control = true
 	for i, server := range config.servers {
-		r.dnsReply = dnsReply{question: r.probe.question}
+		r.dnsReply = dnsReply{question: r.probe.question.fresh()}
 		failure := r.ask(ctx, server.Addr().String(), server.Port(), share(ctx, config.timeout, len(config.servers)-i))
 		switch {
 		case failure != nil:
@@ -126,21 +145,32 @@ func (r *dnsRun) systemReason(failure *check.Reason) *check.Reason {
 	return failure
 }
 
-// ask puts the question to one server, and once more without EDNS when the
-// server fails on that (RFC 6891 section 7).
+// ask puts the question to one server, and once more where the protocol wants
+// that: without EDNS when the server fails on it (RFC 6891 section 7), with the
+// server's cookie when it demands that (RFC 7873 section 5.3).
 func (r *dnsRun) ask(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
 	reason := r.exchangeWith(ctx, host, port, until)
-	if reason == nil && r.probe.plain != nil && r.got.message.refusesEDNS() {
+	switch {
+	case reason != nil:
+		return reason
+	case r.probe.plain != nil && r.got.message.refusesEDNS():
 		r.question = r.probe.plain
-		return r.exchangeWith(ctx, host, port, until)
+	case r.got.rcode == dns.RcodeBadCookie && r.got.edns != nil && r.question.flags.cookie != nil:
+		cookie := cookieOf(r.got.edns)
+		if len(cookie) <= clientCookie {
+			return nil
+		}
+		r.question, r.badCookie = r.question.withCookie(cookie), true
+	default:
+		return nil
 	}
-	return reason
+	return r.exchangeWith(ctx, host, port, until)
 }
 
 func (r *dnsRun) exchangeWith(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
 	var reason *check.Reason
 	switch r.probe.transport {
-	case transportTCP, transportTLS:
+	case transportTCP, transportTLS, transportHTTPS:
 		reason = r.overStream(ctx, host, port, until)
 	case transportQUIC:
 		reason = r.overQUIC(ctx, host, port, until)
@@ -199,12 +229,15 @@ func (r *dnsRun) overUDP(ctx context.Context, host string, port uint16, until ti
 	return nil
 }
 
-// overStream asks over a TCP or TLS connection.
+// overStream asks over a TCP or TLS connection, or over HTTPS.
 func (r *dnsRun) overStream(ctx context.Context, host string, port uint16, until time.Time) *check.Reason {
 	if deadline, ok := ctx.Deadline(); !ok || until.Before(deadline) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, until)
 		defer cancel()
+	}
+	if r.probe.doh != nil {
+		return r.overHTTPS(ctx, host, port)
 	}
 	conn, reason := r.connect(ctx, r.probe.router, host, strconv.Itoa(int(port)))
 	if reason != nil {
@@ -259,6 +292,10 @@ func (r *dnsRun) reason(err error) *check.Reason {
 	if errors.As(err, &bad) {
 		return &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("%s: %v", r.server, err)}
 	}
+	var he *httpError
+	if errors.As(err, &he) {
+		return &check.Reason{Code: he.code, Message: fmt.Sprintf("%s: %s", r.probe.doh, he.message)}
+	}
 	reason := r.cause(err, check.DNSTimeout)
 	if r.server.IsValid() {
 		reason = placed(reason, err, "", r.server.Addr())
@@ -288,16 +325,18 @@ func (r *dnsRun) dig() string {
 	if p.transport == transportQUIC {
 		args[0] = "kdig" // BIND's has no QUIC
 	}
-	if r.server.IsValid() {
+	switch {
+	case p.walks && p.host == "":
+	case r.server.IsValid() && !p.walks:
 		args = append(args, "@"+r.server.Addr().String())
-		if r.server.Port() != dnsPort {
+		if r.server.Port() != dnsPort || p.overTLS() {
 			args = append(args, "-p", strconv.Itoa(int(r.server.Port())))
 		}
-	} else if p.host != "" {
+	case p.host != "":
 		args = append(args, "@"+p.host, "-p", strconv.Itoa(int(p.port)))
 	}
-	if p.class != dns.ClassINET {
-		args = append(args, "-c", dns.ClassToString[p.class])
+	if p.question.class != dns.ClassINET {
+		args = append(args, "-c", dns.ClassToString[p.question.class])
 	}
 	args = append(args, "-t", typeName(p.question.qtype), "-q", shellWord(p.question.name))
 	switch p.transport {
@@ -305,22 +344,31 @@ func (r *dnsRun) dig() string {
 		args = append(args, "+ignore")
 	case transportTCP:
 		args = append(args, "+tcp")
-	case transportTLS, transportQUIC:
-		if p.tls != nil && !p.tls.insecure {
-			args = append(args, "+tls-ca", "+tls-hostname="+shellWord(cmp.Or(p.tls.serverName, p.host)))
+	case transportTLS:
+		args = append(args, "+tls")
+	case transportHTTPS:
+		method := "+https="
+		if !p.doh.post {
+			method = "+https-get="
 		}
-		args = append(args, "+"+p.transport) // last, for to kdig the others mean TLS over TCP
+		args = append(args, shellWord(method+p.doh.path))
 	}
-	if !p.flags.recursion {
+	if p.overTLS() && p.tls != nil && !p.tls.insecure {
+		ca := "+tls-ca"
+		if p.ca != "" {
+			ca += "=" + p.ca
+		}
+		args = append(args, shellWord(ca), "+tls-hostname="+shellWord(cmp.Or(p.tls.serverName, p.host)))
+	}
+	if p.transport == transportQUIC {
+		args = append(args, "+quic") // last, for to kdig the others mean TLS over TCP
+	}
+	if !p.question.flags.recursion {
 		args = append(args, "+norecurse")
 	}
-	if p.flags.ednsSize == 0 {
-		args = append(args, "+noedns")
-	} else {
-		args = append(args, "+bufsize="+strconv.Itoa(int(p.flags.ednsSize)))
-	}
-	if p.flags.dnssec {
-		args = append(args, "+dnssec")
+	args = append(args, digEDNS(p.question.flags)...)
+	if p.walks {
+		args = append(args, "+trace")
 	}
 	return strings.Join(args, " ")
 }

@@ -20,13 +20,19 @@ import (
 
 // nameserver is a DNS server that a name is resolved with, and how.
 type nameserver struct {
-	transport string // udp (TCP when the answer is truncated), tcp, tls or quic
+	transport string // udp (TCP when the answer is truncated), tcp, tls, https or quic
 	addr      netip.AddrPort
 	system    bool // it is one of the system's own
+	doh       *doh // of the transport https
 }
 
-// String returns the server as IP:port.
-func (s *nameserver) String() string { return s.addr.String() }
+// String returns the server as IP:port, or as the URL of DNS over HTTPS.
+func (s *nameserver) String() string {
+	if s.doh != nil {
+		return s.doh.String()
+	}
+	return s.addr.String()
+}
 
 // Ports of DNS (RFC 1035 section 4.2, RFC 7858 section 3.1).
 const (
@@ -34,7 +40,8 @@ const (
 	dotPort = 853
 )
 
-// parseServer reads IP[:port], or tcp://, tls:// or quic:// and the same.
+// parseServer reads IP[:port], or tcp://, tls:// or quic:// and the same, or
+// https://host[:port]/path.
 func parseServer(text string) (*nameserver, error) {
 	s := &nameserver{transport: "udp"}
 	rest := text
@@ -48,8 +55,10 @@ func parseServer(text string) (*nameserver, error) {
 		port = dotPort
 	case transportQUIC:
 		port = doqPort
+	case "https":
+		return dohServer(text)
 	default:
-		return nil, fmt.Errorf("%q has the scheme %s, want tcp://, tls:// or quic://, or none for UDP", text, s.transport)
+		return nil, fmt.Errorf("%q has the scheme %s, want tcp://, tls://, quic:// or https://, or none for UDP", text, s.transport)
 	}
 	addr, err := netip.ParseAddrPort(rest)
 	if err != nil {
@@ -68,6 +77,10 @@ func parseServer(text string) (*nameserver, error) {
 // at until or when ctx ends, whichever is earlier.
 func (s *nameserver) ask(ctx context.Context, q *question, until time.Time) (message, error) {
 	x := exchange{control: s.system}
+	if s.doh != nil {
+		err := s.askHTTPS(ctx, &x, q, until)
+		return x.answer, err
+	}
 	if s.transport == "udp" {
 		conn, err := openSocket(ctx, "udp", netip.Addr{}, s.addr)
 		if err != nil {
@@ -148,6 +161,8 @@ type exchange struct {
 	sent  time.Time // the query was written
 	first time.Time // the first byte of the answer was there
 	last  time.Time // the answer was complete
+
+	http *httpHead // around the answer, of DNS over HTTPS
 }
 
 // retransmitAfter returns when a query over UDP is sent a second time: after a
@@ -228,7 +243,7 @@ func (x *exchange) receive(ctx context.Context, conn net.Conn, q *question, id u
 // begin forgets what an exchange before this one measured.
 func (x *exchange) begin() {
 	x.sent, x.first, x.last, x.answer = time.Time{}, time.Time{}, time.Time{}, nil
-	x.alive, x.controlID = false, 0
+	x.alive, x.controlID, x.http = false, 0, nil
 }
 
 // isControl reports whether msg is a good answer to the control question.

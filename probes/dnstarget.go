@@ -11,8 +11,10 @@ import (
 
 // SetTarget reads dns://server[:port]/name?type=MX, and dns:name?type=MX or
 // dns://name?type=MX for the system's resolver. The parameters are type, class,
-// transport, recursion and dnssec; they may be separated by semicolons as in
-// RFC 4501. The schemes dns+tcp and dns+tls choose the transport.
+// transport, path, servers, trace, recursion, do and
+// dnssec, which validates; they may be separated by semicolons as in
+// RFC 4501. The schemes dns+tcp, dns+tls and dns+https choose the transport, and
+// path is that of DNS over HTTPS.
 func (o *dnsOptions) SetTarget(target string) error {
 	scheme, rest, _ := strings.Cut(target, ":")
 	if _, transport, ok := strings.Cut(scheme, "+"); ok {
@@ -54,6 +56,7 @@ func (o *dnsOptions) setParams(text string) error {
 	if err != nil {
 		return fmt.Errorf("parameters %q: %w", text, err)
 	}
+	path := ""
 	for key, all := range values {
 		value := all[len(all)-1]
 		switch strings.ToLower(key) {
@@ -63,16 +66,31 @@ func (o *dnsOptions) setParams(text string) error {
 			o.Class = strings.ToUpper(value)
 		case "transport":
 			o.Transport = value
+		case "servers":
+			o.Servers = strings.Split(value, ",")
+		case "path":
+			path = value
 		case "recursion":
 			o.Recursion, err = strconv.ParseBool(value)
+		case "trace":
+			o.Trace, err = strconv.ParseBool(value)
+		case "do":
+			o.EDNS.DO, err = strconv.ParseBool(value)
 		case "dnssec":
-			o.DNSSEC, err = strconv.ParseBool(value)
+			o.DNSSEC.Validate, err = strconv.ParseBool(value)
 		default:
-			return fmt.Errorf("unknown parameter %q, known are type, class, transport, recursion and dnssec", key)
+			return fmt.Errorf("unknown parameter %q, known are type, class, transport, path, servers, trace, recursion, do and dnssec", key)
 		}
 		if err != nil {
 			return fmt.Errorf("%s=%s: want true or false", key, value)
 		}
 	}
+	if path == "" {
+		return nil
+	}
+	if o.Transport != transportHTTPS || o.Server == "" || !strings.HasPrefix(path, "/") {
+		return fmt.Errorf("path=%s: is the path of DNS over HTTPS at a server, such as dns+https://192.0.2.53/example.com?path=/dns", path)
+	}
+	o.Server = "https://" + o.Server + path
 	return nil
 }

@@ -16,7 +16,7 @@ type Route struct {
 	Address   string   `yaml:"address" address:"true" doc:"any of the name's addresses; all probes each of them; an IP address is connected to instead of resolving the name"`
 	Require   string   `yaml:"require" doc:"with address: all, how many of the addresses must pass: all, any or a number; default is all"`
 	Source    []string `yaml:"source" address:"true" single:"true" doc:"local IP address to connect from, or list of addresses of one family, of which each run takes the next"`
-	Resolver  string   `yaml:"resolver" address:"true" doc:"name server to resolve with, as IP[:port], tcp://IP[:port], tls://IP[:port] or quic://IP[:port]; default is the system's resolver"`
+	Resolver  string   `yaml:"resolver" address:"true" doc:"name server to resolve with, as IP[:port], tcp://IP[:port], tls://IP[:port], quic://IP[:port] or https://host/dns-query, whose host the system resolves; default is the system's resolver"`
 	DNS       string   `yaml:"dns" enum:"fresh,cached" doc:"fresh resolves in each run; cached keeps an answer as long as its TTL says, for all checks together"`
 	Interface string   `yaml:"interface" doc:"network interface to connect by; Linux and macOS only"`
 	Search    bool     `yaml:"search" doc:"let the system's search domains complete a name that has a dot"`

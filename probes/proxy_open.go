@@ -141,12 +141,6 @@ type proxyWay struct {
 	addrs []netip.Addr
 }
 
-// reasonError is a reason on its way through race.
-type reasonError struct{ check.Reason }
-
-// Error is the reason's sentence.
-func (e *reasonError) Error() string { return e.Message }
-
 // first returns the first connection to one of the places and the address of
 // the proxy that it goes over.
 func (w *proxyWay) first(ctx context.Context, places []place) (net.Conn, netip.Addr, *check.Reason) {

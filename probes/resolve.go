@@ -374,6 +374,7 @@ func worse(a, b *check.Reason) *check.Reason {
 // servers says nothing about the name, unless they answer everything else.
 func askReason(err error, name string, server *nameserver) *check.Reason {
 	var bad *malformedError
+	var known *reasonError
 	var short *truncatedError
 	var alive *aliveError
 	r := cause(err, check.DNSTimeout)
@@ -382,6 +383,10 @@ func askReason(err error, name string, server *nameserver) *check.Reason {
 	switch {
 	case errors.As(err, &bad):
 		r.Code, r.Message = check.DNSMalformed, err.Error()
+	case errors.As(err, &known) && known.Code.Local():
+		return &known.Reason
+	case errors.As(err, &known):
+		r = known.Reason
 	case errors.As(err, &cert):
 		r.Code, r.Message = check.TLSUntrusted, cert.Error()
 	case r.Code.Local():

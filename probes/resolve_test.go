@@ -418,7 +418,7 @@ func TestParseServer(t *testing.T) {
 		{"quic://192.0.2.1", "quic 192.0.2.1:853"},
 		{"tls://[fe80::1%lo]:8853", "tls [fe80::1%lo]:8853"},
 		{"", "error"}, {"example.com", "error"}, {"192.0.2.1:", "error"}, {"192.0.2.1:0", "error"},
-		{"https://192.0.2.1", "error"}, {"192.0.2.1:x", "error"}, {"192.0.2.1/", "error"},
+		{"ftp://192.0.2.1", "error"}, {"192.0.2.1:x", "error"}, {"192.0.2.1/", "error"},
 	}
 	for _, tt := range tests {
 		got := "error"

@@ -156,7 +156,7 @@ func (p *factPath) of(o *check.Observation) (value, error) {
 		return value{}, fmt.Errorf("%s was not observed", p.fact.Name)
 	}
 	for _, s := range p.steps {
-		v = member(v, s)
+		v = memberOf(v, s)
 	}
 	text, isText := v.(string)
 	switch v := v.(type) {
@@ -180,9 +180,9 @@ func (p *factPath) of(o *check.Observation) (value, error) {
 	return value{text, isText}, nil
 }
 
-// member goes one step into a value; nil when it leads nowhere. Names of header
+// memberOf goes one step into a value; nil when it leads nowhere. Names of header
 // fields have no case.
-func member(v, s any) any {
+func memberOf(v, s any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		if key, ok := s.(string); ok {

@@ -81,6 +81,20 @@ func ListenDNS(handler DNSHandler) (*DNSServer, error) {
 	return nil, fmt.Errorf("no port that is free for UDP and TCP: %w", last)
 }
 
+// ListenDNSAt starts a server for UDP and TCP at an IP:port.
+func ListenDNSAt(addr string, handler DNSHandler) (*DNSServer, error) {
+	tcp, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(tcp.Addr().(*net.TCPAddr).AddrPort()))
+	if err != nil {
+		tcp.Close()
+		return nil, err
+	}
+	return serveDNS(handler, udp, tcp, "tcp"), nil
+}
+
 // ListenDNSUDP starts a server for UDP only: its TCP port refuses.
 func ListenDNSUDP(handler DNSHandler) (*DNSServer, error) {
 	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})

@@ -44,7 +44,7 @@ func (z *Zone) Serve(q *DNSQuery) {
 	if q.Msg == nil || len(q.Msg.Question) != 1 {
 		return
 	}
-	m := z.answer(q)
+	m := z.Reply(q)
 	if q.Network == "udp" {
 		size := dns.MinMsgSize
 		if opt := q.Msg.IsEdns0(); opt != nil {
@@ -55,7 +55,8 @@ func (z *Zone) Serve(q *DNSQuery) {
 	q.ReplyMsg(m)
 }
 
-func (z *Zone) answer(q *DNSQuery) *dns.Msg {
+// Reply makes the answer to a query.
+func (z *Zone) Reply(q *DNSQuery) *dns.Msg {
 	m := q.Answer()
 	m.Authoritative, m.RecursionAvailable, m.Compress = true, true, true
 	if opt := q.Msg.IsEdns0(); opt != nil {

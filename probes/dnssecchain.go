@@ -1,0 +1,489 @@
+package probes
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// Bounds of one validation, against answers that are made to cost much
+// (CVE-2023-50387 "KeyTrap", CVE-2023-50868).
+const (
+	maxChainQueries  = 64
+	maxSignedRecords = 512 // of one answer
+	maxDNSKEYs       = 32  // of one zone
+	maxKeyText       = 700 // a key of 4096 bits in base64, characters
+	maxTries         = 8   // signatures verified for one set of records
+	maxVerified      = 128 // in all
+	maxHashed        = 512 // names hashed for NSEC3, in all
+	maxIterations    = 150 // of NSEC3; more counts as not signed (RFC 9276 section 3.2)
+)
+
+// validator follows the chain of trust from an anchor to an answer. It is used
+// once.
+type validator struct {
+	anchors anchors
+	now     time.Time
+	ask     func(ctx context.Context, name string, qtype uint16) (message, *check.Reason)
+
+	zones            map[string]*signedZone // zones whose keys are verified, and names inside them that are no zones
+	queries          int
+	verified, hashed int
+	expires          time.Time // of the first signature
+	chain            []string
+}
+
+// signedZone is a zone with its verified keys.
+type signedZone struct {
+	name string
+	keys []*dns.DNSKEY
+	end  bool // only as the zone of a name that does not exist: nothing is below it
+}
+
+// signedSet is a set of records with its signatures.
+type signedSet struct {
+	name    string // canonical
+	rrtype  uint16
+	records []dns.RR
+	sigs    []*dns.RRSIG
+}
+
+// signedAnswer is an answer's sections as sets.
+type signedAnswer struct {
+	rcode             int
+	answer, authority []*signedSet
+}
+
+// readSigned reads the sets of an answer.
+func readSigned(m message) (*signedAnswer, *mistrust) {
+	s := &signedAnswer{rcode: m.rcode()}
+	n := 0
+	err := m.records(func(at section, rr dns.RR) error {
+		if at == sectionAdditional || rr.Header().Class != dns.ClassINET {
+			return nil
+		}
+		if n++; n > maxSignedRecords {
+			return dnsMalformed("more than %d records to verify", maxSignedRecords)
+		}
+		if at == sectionAnswer {
+			s.answer = addSigned(s.answer, rr)
+		} else {
+			s.authority = addSigned(s.authority, rr)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, indeterminate("%v", err)
+	}
+	return s, nil
+}
+
+func addSigned(sets []*signedSet, rr dns.RR) []*signedSet {
+	name, rrtype := dns.CanonicalName(rr.Header().Name), rr.Header().Rrtype
+	sig, isSig := rr.(*dns.RRSIG)
+	if isSig {
+		rrtype = sig.TypeCovered
+	}
+	set := findSigned(sets, name, rrtype)
+	if set == nil {
+		set = &signedSet{name: name, rrtype: rrtype}
+		sets = append(sets, set)
+	}
+	if isSig {
+		set.sigs = append(set.sigs, sig)
+	} else {
+		set.records = append(set.records, rr)
+	}
+	return sets
+}
+
+func findSigned(sets []*signedSet, name string, rrtype uint16) *signedSet {
+	for _, s := range sets {
+		if s.rrtype == rrtype && s.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// found returns the set if it has records.
+func found(sets []*signedSet, name string, rrtype uint16) *signedSet {
+	if s := findSigned(sets, name, rrtype); s != nil && len(s.records) > 0 {
+		return s
+	}
+	return nil
+}
+
+// signer returns who claims to have signed the set: a zone that the owner is
+// in, and for a DS one above it. It returns "" when nobody does.
+func (s *signedSet) signer() string {
+	for _, sig := range s.sigs {
+		zone := dns.CanonicalName(sig.SignerName)
+		if dns.IsSubDomain(zone, s.name) && (s.rrtype != dns.TypeDS || zone != s.name || zone == ".") {
+			return zone
+		}
+	}
+	return ""
+}
+
+func (s *signedSet) String() string { return shown(s.name) + " " + typeName(s.rrtype) }
+
+// query asks a question of the chain.
+func (v *validator) query(ctx context.Context, name string, qtype uint16) (message, *check.Reason) {
+	if v.queries++; v.queries > maxChainQueries {
+		return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("the chain needs more than %d questions", maxChainQueries)}
+	}
+	return v.ask(ctx, name, qtype)
+}
+
+func (v *validator) signed(ctx context.Context, name string, qtype uint16) (*signedAnswer, *mistrust) {
+	msg, reason := v.query(ctx, name, qtype)
+	if reason != nil {
+		return nil, unanswered(name, qtype, reason)
+	}
+	if msg.truncated() {
+		return nil, indeterminate("the answer to the question for %s %s was cut", shown(name), typeName(qtype))
+	}
+	s, doubt := readSigned(msg)
+	if doubt == nil && s.rcode != dns.RcodeSuccess && s.rcode != dns.RcodeNameError {
+		doubt = unanswered(name, qtype, rcodeReason(s.rcode, name, "the server"))
+	}
+	return s, doubt
+}
+
+// judge returns nil when the answer is secure, else why it is not.
+func (v *validator) judge(ctx context.Context, q *question, m message) *mistrust {
+	s, doubt := readSigned(m)
+	if doubt != nil {
+		return doubt
+	}
+	if s.rcode != dns.RcodeSuccess && s.rcode != dns.RcodeNameError {
+		return indeterminate("the server answers %s", rcodeName(s.rcode))
+	}
+	name := dns.CanonicalName(q.name)
+	var weakest *mistrust
+	followed := false
+	for range maxChain {
+		set := found(s.answer, name, q.qtype)
+		if set != nil {
+			return worseTrust(weakest, v.judgeSet(ctx, s, set))
+		}
+		alias := found(s.answer, name, dns.TypeCNAME)
+		switch {
+		case q.qtype == dns.TypeANY:
+			return worseTrust(weakest, v.judgeAll(ctx, s, name))
+		case alias == nil && followed && len(s.authority) == 0:
+			return worseTrust(weakest, indeterminate("the answer ends at the alias %s", shown(name)))
+		case alias == nil:
+			return worseTrust(weakest, v.judgeDenial(ctx, s, name, q.qtype))
+		}
+		if weakest = worseTrust(weakest, v.judgeAlias(ctx, s, alias)); weakest != nil && weakest.status != dnssecInsecure {
+			return weakest
+		}
+		name, followed = dns.CanonicalName(alias.records[0].(*dns.CNAME).Target), true
+	}
+	return worseTrust(weakest, bogus("CNAME records loop"))
+}
+
+// worseTrust returns the worse of two.
+func worseTrust(a, b *mistrust) *mistrust {
+	if a == nil || b != nil && a.status == dnssecInsecure {
+		if b == nil {
+			return a
+		}
+		return b
+	}
+	return a
+}
+
+// judgeAll judges all sets of the name.
+func (v *validator) judgeAll(ctx context.Context, s *signedAnswer, name string) (weakest *mistrust) {
+	seen := false
+	for _, set := range s.answer {
+		if set.name == name && len(set.records) > 0 {
+			seen = true
+			weakest = worseTrust(weakest, v.judgeSet(ctx, s, set))
+		}
+	}
+	if !seen {
+		return v.judgeDenial(ctx, s, name, dns.TypeANY)
+	}
+	return weakest
+}
+
+// judgeAlias judges a CNAME. One without signature may follow from a DNAME
+// (RFC 6672 section 5.3.1).
+func (v *validator) judgeAlias(ctx context.Context, s *signedAnswer, alias *signedSet) *mistrust {
+	if len(alias.sigs) > 0 {
+		return v.judgeSet(ctx, s, alias)
+	}
+	for _, set := range s.answer {
+		if set.rrtype != dns.TypeDNAME || len(set.records) != 1 || set.name == alias.name || !dns.IsSubDomain(set.name, alias.name) {
+			continue
+		}
+		target := strings.TrimSuffix(alias.name, set.name) + strings.TrimPrefix(set.records[0].(*dns.DNAME).Target, ".")
+		if sameName(alias.records[0].(*dns.CNAME).Target, target) {
+			return v.judgeSet(ctx, s, set)
+		}
+	}
+	return v.judgeSet(ctx, s, alias)
+}
+
+// judgeSet judges a set of an answer.
+func (v *validator) judgeSet(ctx context.Context, s *signedAnswer, set *signedSet) *mistrust {
+	signer := set.signer()
+	at := signer
+	if at == "" {
+		at = set.name
+		if set.rrtype == dns.TypeDS && at != "." {
+			at = parentOf(at)
+		}
+	}
+	zone, doubt := v.zoneOf(ctx, at)
+	switch {
+	case doubt != nil:
+		return doubt
+	case signer == "":
+		return bogus("%s has no signature, but the zone %s is signed", set, shown(zone.name))
+	case zone.name != signer:
+		return bogus("%s is signed by %s, which is no zone", set, shown(signer))
+	}
+	labels, doubt := v.verify(set, zone)
+	if doubt != nil || labels == ownLabels(set.name) {
+		return doubt
+	}
+	// A wildcard's records: the name itself must not exist (RFC 4035 section 5.3.4).
+	proofs, doubt := v.proofs(s.authority, zone)
+	if doubt != nil {
+		return doubt
+	}
+	if !proofs.noCloser(set.name, labels) {
+		return bogus("%s comes from a wildcard, and nothing proves that the name does not exist itself", set)
+	}
+	return proofs.doubt
+}
+
+// ownLabels counts a name's labels as RRSIG does: without root and wildcard
+// (RFC 4034 section 3.1.3).
+func ownLabels(name string) int {
+	n := dns.CountLabel(name)
+	if strings.HasPrefix(name, "*.") {
+		n--
+	}
+	return n
+}
+
+// verify checks that the zone signed the set and returns how many labels the
+// signature counts.
+func (v *validator) verify(set *signedSet, zone *signedZone) (labels int, doubt *mistrust) {
+	doubt = bogus("%s has no signature of %s with a known key and algorithm", set, shown(zone.name))
+	tries := 0
+	for _, sig := range set.sigs {
+		if !sameName(sig.SignerName, zone.name) || !supportedAlgorithm(sig.Algorithm) || int(sig.Labels) > ownLabels(set.name) || !dns.IsSubDomain(zone.name, set.name) {
+			continue
+		}
+		if !sig.ValidityPeriod(v.now) {
+			doubt = bogus("the signature of %s is valid from %s to %s", set, dns.TimeToString(sig.Inception), dns.TimeToString(sig.Expiration))
+			continue
+		}
+		for _, key := range zone.keys {
+			if key.Algorithm != sig.Algorithm || key.KeyTag() != sig.KeyTag {
+				continue
+			}
+			if tries++; tries > maxTries {
+				return 0, bogus("%s has more than %d signatures and keys to try", set, maxTries)
+			}
+			if v.verified++; v.verified > maxVerified {
+				return 0, indeterminate("more than %d signatures to verify", maxVerified)
+			}
+			if err := sig.Verify(key, set.records); err != nil {
+				doubt = bogus("the signature of %s by the key %d of %s does not verify", set, sig.KeyTag, shown(zone.name))
+				continue
+			}
+			v.lasts(sig)
+			return int(sig.Labels), nil
+		}
+	}
+	return 0, doubt
+}
+
+// lasts notes when a signature expires. Its times are in serial arithmetic
+// (RFC 4034 section 3.1.5).
+func (v *validator) lasts(sig *dns.RRSIG) {
+	now := v.now.Unix()
+	until := time.Unix(now+int64(int32(sig.Expiration-uint32(now))), 0)
+	if v.expires.IsZero() || until.Before(v.expires) {
+		v.expires = until
+	}
+}
+
+// zoneOf returns the signed zone that a name is in, following the delegations
+// from the anchor to the name.
+func (v *validator) zoneOf(ctx context.Context, name string) (*signedZone, *mistrust) {
+	top, ok := v.anchors.closest(name)
+	if !ok {
+		return nil, indeterminate("no trust anchor is above %s", shown(name))
+	}
+	var doubt *mistrust
+	zone := v.zones[top]
+	if zone == nil {
+		if zone, doubt = v.enter(ctx, top, v.anchors[top]); doubt != nil {
+			return nil, doubt
+		}
+	}
+	offsets := dns.Split(name)
+	for i := len(offsets) - dns.CountLabel(top) - 1; i >= 0 && !zone.end; i-- {
+		child := name[offsets[i]:]
+		next := v.zones[child]
+		if next == nil {
+			if next, doubt = v.step(ctx, zone, child); doubt != nil {
+				return nil, doubt
+			}
+			v.remember(child, next)
+		}
+		zone = next
+	}
+	return zone, nil
+}
+
+func (v *validator) remember(name string, zone *signedZone) {
+	if v.zones == nil {
+		v.zones = make(map[string]*signedZone)
+	}
+	v.zones[name] = zone
+}
+
+// enter fetches the keys of a zone and verifies them by the DS records.
+func (v *validator) enter(ctx context.Context, name string, trusted []*dns.DS) (*signedZone, *mistrust) {
+	trusted = slices.DeleteFunc(slices.Clone(trusted), func(ds *dns.DS) bool { return !supportedDS(ds) })
+	if len(trusted) == 0 {
+		return nil, insecure("%s is signed with unknown algorithms only", shown(name))
+	}
+	s, doubt := v.signed(ctx, name, dns.TypeDNSKEY)
+	if doubt != nil {
+		return nil, doubt
+	}
+	set := found(s.answer, name, dns.TypeDNSKEY)
+	if set == nil {
+		return nil, bogus("%s has no DNSKEY, but a trusted DS", shown(name))
+	}
+	if len(set.records) > maxDNSKEYs {
+		return nil, bogus("%s has more than %d keys", shown(name), maxDNSKEYs)
+	}
+	zone, entry := &signedZone{name: name}, &signedZone{name: name}
+	for _, rr := range set.records {
+		key := rr.(*dns.DNSKEY)
+		if key.Flags&dns.ZONE == 0 || key.Flags&dns.REVOKE != 0 || key.Protocol != 3 || !supportedAlgorithm(key.Algorithm) || len(key.PublicKey) > maxKeyText {
+			continue
+		}
+		zone.keys = append(zone.keys, key)
+		if anchored(key, trusted) {
+			entry.keys = append(entry.keys, key)
+		}
+	}
+	if len(entry.keys) == 0 {
+		return nil, bogus("no key of %s has a trusted DS", shown(name))
+	}
+	if _, doubt := v.verify(set, entry); doubt != nil {
+		return nil, doubt
+	}
+	v.chain = append(v.chain, name)
+	v.remember(name, zone)
+	return zone, nil
+}
+
+// anchored reports whether a trusted DS is of the key.
+func anchored(key *dns.DNSKEY, trusted []*dns.DS) bool {
+	tag := key.KeyTag()
+	for _, ds := range trusted[:min(len(trusted), maxDNSKEYs)] {
+		if ds.KeyTag != tag || ds.Algorithm != key.Algorithm {
+			continue
+		}
+		if made := key.ToDS(ds.DigestType); made != nil && strings.EqualFold(made.Digest, ds.Digest) {
+			return true
+		}
+	}
+	return false
+}
+
+// step goes one label down from a zone: to another signed zone, to the same one
+// when the name is no delegation, or to none when what is below is not signed
+// (RFC 4035 section 5.2).
+func (v *validator) step(ctx context.Context, zone *signedZone, child string) (*signedZone, *mistrust) {
+	s, doubt := v.signed(ctx, child, dns.TypeDS)
+	if doubt != nil {
+		return nil, doubt
+	}
+	if set := found(s.answer, child, dns.TypeDS); set != nil {
+		if _, doubt := v.verify(set, zone); doubt != nil {
+			return nil, doubt
+		}
+		var trusted []*dns.DS
+		for _, rr := range set.records {
+			trusted = append(trusted, rr.(*dns.DS))
+		}
+		return v.enter(ctx, child, trusted)
+	}
+	for _, set := range s.answer { // an alias is no delegation
+		alias := set.rrtype == dns.TypeCNAME && set.name == child || set.rrtype == dns.TypeDNAME && dns.IsSubDomain(set.name, child)
+		if !alias || len(set.records) == 0 || len(set.sigs) == 0 {
+			continue
+		}
+		_, doubt := v.verify(set, zone)
+		return zone, doubt
+	}
+	proofs, doubt := v.proofs(s.authority, zone)
+	if doubt != nil {
+		return nil, doubt
+	}
+	switch proofs.deny(child, dns.TypeDS) {
+	case deniedDelegation, deniedOptOut:
+		return nil, insecure("%s is not signed: %s delegates it without a DS", shown(child), shown(zone.name))
+	case deniedType:
+		return zone, proofs.doubt
+	case deniedName:
+		return &signedZone{name: zone.name, keys: zone.keys, end: true}, proofs.doubt
+	}
+	if proofs.doubt != nil {
+		return nil, proofs.doubt
+	}
+	return nil, bogus("%s has no DS, and nothing proves that", shown(child))
+}
+
+// judgeDenial judges an answer that there is no such record or name.
+func (v *validator) judgeDenial(ctx context.Context, s *signedAnswer, name string, qtype uint16) *mistrust {
+	at := name
+	if qtype == dns.TypeDS && at != "." {
+		at = parentOf(at)
+	}
+	for _, set := range s.authority {
+		if signer := set.signer(); signer != "" && dns.IsSubDomain(signer, name) {
+			at = signer
+			break
+		}
+	}
+	zone, doubt := v.zoneOf(ctx, at)
+	if doubt != nil {
+		return doubt
+	}
+	proofs, doubt := v.proofs(s.authority, zone)
+	if doubt != nil {
+		return doubt
+	}
+	got := proofs.deny(name, qtype)
+	switch {
+	case proofs.doubt != nil:
+		return proofs.doubt
+	case got == deniedOptOut:
+		return insecure("%s may be delegated without a signature (NSEC3 opt-out)", shown(name))
+	case got == deniedDelegation && qtype == dns.TypeDS, got == deniedType && s.rcode == dns.RcodeSuccess, got == deniedName && s.rcode == dns.RcodeNameError:
+		return nil
+	}
+	return bogus("nothing proves that there is no %s %s", shown(name), typeName(qtype))
+}
