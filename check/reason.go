@@ -63,6 +63,11 @@ const (
 	ICMPTTLExceeded Code = "icmp.ttl_exceeded"
 	ICMPLoss        Code = "icmp.loss"
 
+	ReplyTimeout   Code = "reply.timeout"
+	ReplyMalformed Code = "reply.malformed"
+	ReplyAuth      Code = "reply.auth"
+	ReplyError     Code = "reply.error"
+
 	ExecTimeout Code = "exec.timeout"
 
 	LocalPermission Code = "local.permission"
@@ -134,6 +139,10 @@ func Codes() []CodeDoc {
 		{ICMPUnreachable, "a router or the host reported that the target cannot be reached"},
 		{ICMPTTLExceeded, "the packets ran out of hops"},
 		{ICMPLoss, "more packets were lost than expected"},
+		{ReplyTimeout, "the server did not answer in time"},
+		{ReplyMalformed, "the answer breaks the protocol or is larger than the limit"},
+		{ReplyAuth, "the server refuses the user, the password or the lack of one"},
+		{ReplyError, "the server answered with an error"},
 		{ExecTimeout, "the program did not end in time"},
 		{LocalPermission, "sonde is not allowed to measure this"},
 		{LocalFD, "out of file descriptors"},
