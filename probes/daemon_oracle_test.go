@@ -5,7 +5,6 @@ package probes
 import (
 	"bytes"
 	"context"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -23,6 +22,9 @@ import (
 // program finds a program, also where only root looks.
 func program(t *testing.T, name string) string {
 	t.Helper()
+	if filepath.IsAbs(name) {
+		return name
+	}
 	for _, dir := range []string{"", "/usr/sbin/", "/usr/lib/postgresql/*/bin/"} {
 		if found, _ := filepath.Glob(dir + name); dir != "" && len(found) > 0 {
 			return found[len(found)-1]
@@ -54,15 +56,21 @@ func newHome(t *testing.T, name string) *home {
 	if os.Getuid() != 0 || name == "" {
 		return h
 	}
+	h.credential = credential(t, name)
+	h.give(t, dir)
+	return h
+}
+
+// credential returns that of a user.
+func credential(t *testing.T, name string) *syscall.Credential {
+	t.Helper()
 	u, err := user.Lookup(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	uid, _ := strconv.Atoi(u.Uid) // a number on Linux
 	gid, _ := strconv.Atoi(u.Gid)
-	h.credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	h.give(t, dir)
-	return h
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
 func (h *home) give(t *testing.T, file string) {
@@ -84,6 +92,20 @@ func (h *home) file(t *testing.T, name, text string) string {
 	}
 	h.give(t, path)
 	return path
+}
+
+// directory makes a directory; a user's where one is named.
+func (h *home) directory(t *testing.T, name, owner string) {
+	t.Helper()
+	path := filepath.Join(h.dir, name)
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	of := h
+	if owner != "" {
+		of = &home{credential: credential(t, owner)}
+	}
+	of.give(t, path)
 }
 
 // key issues a certificate for 127.0.0.1 and the name db.test, and returns its
@@ -139,7 +161,7 @@ func (h *home) start(t *testing.T, port string, end syscall.Signal, name string,
 	t.Helper()
 	cmd := h.command(t, name, args...)
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, end) }
-	cmd.WaitDelay = patience
+	cmd.WaitDelay = 2 * time.Second // for output of those that stay behind
 	said := new(log)
 	cmd.Stdout, cmd.Stderr = said, said
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -171,23 +193,4 @@ func (h *home) start(t *testing.T, port string, end syscall.Signal, name string,
 		case <-tick.C:
 		}
 	}
-}
-
-// feed runs a program with an input.
-func (h *home) feed(t *testing.T, input, name string, args ...string) string {
-	t.Helper()
-	cmd := h.command(t, name, args...)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_, _ = io.WriteString(in, input)
-		in.Close()
-	}()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, out)
-	}
-	return string(out)
 }
