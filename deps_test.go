@@ -62,6 +62,7 @@ var only = map[string][]string{
 	"github.com/coreos/go-systemd":             {"cmd"},
 	"github.com/fsnotify/fsnotify":             {"cmd"},
 	"github.com/aclements/go-moremath":         {"compare"},
+	"github.com/jackc/pgx":                     {"probes"},
 }
 
 func TestArrows(t *testing.T) {

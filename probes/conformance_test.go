@@ -55,6 +55,7 @@ func kindsUnderTest() map[string]conformance {
 		"grpc":      {target: func(addr string) string { return "grpc://" + addr + "/orders" }, dead: check.ConnectRefused},
 		"websocket": {target: func(addr string) string { return "ws://" + addr + "/" }, dead: check.ConnectRefused},
 		"redis":     {target: func(addr string) string { return "redis://" + addr }, dead: check.ConnectRefused},
+		"sql":       {target: func(addr string) string { return "postgres://probe@" + addr }, dead: check.ConnectRefused},
 		"toy":       {target: func(addr string) string { return "toy://" + addr }, dead: check.ConnectRefused},
 	}
 }

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"syscall"
 	"testing"
+	"time"
 )
 
-// startPostgres runs PostgreSQL with TLS: a superuser postgres with the password
-// s3cret, the last word of whose session is SQL.
+// startPostgres runs PostgreSQL with TLS and a superuser postgres with the
+// password s3cret.
 func startPostgres(t *testing.T) (port string) {
 	t.Helper()
 	h := newHome(t, "postgres")
@@ -20,6 +21,16 @@ func startPostgres(t *testing.T) (port string) {
 		"--no-sync", "--no-instructions", "--no-locale", "-E", "UTF8")
 	h.start(t, port, syscall.SIGINT, "postgres", "-D", data, "-p", port, "-h", "127.0.0.1", "-k", "", "-F",
 		"-c", "ssl=on", "-c", "ssl_cert_file="+cert, "-c", "ssl_key_file="+key)
+	tick := time.NewTicker(20 * time.Millisecond) // it listens before it lets anybody in
+	defer tick.Stop()
+	limit := timeout(t, patience)
+	for h.command(t, "pg_isready", "-q", "-h", "127.0.0.1", "-p", port).Run() != nil {
+		select {
+		case <-tick.C:
+		case <-limit.Done():
+			t.Fatal("PostgreSQL does not start up")
+		}
+	}
 	return port
 }
 
