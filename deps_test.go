@@ -65,6 +65,7 @@ var only = map[string][]string{
 	"github.com/fsnotify/fsnotify":             {"cmd"},
 	"golang.org/x/crypto/ssh":                  {"probes", "internal/testnet"},
 	"github.com/aclements/go-moremath":         {"compare"},
+	"github.com/jackc/pgx":                     {"probes"},
 }
 
 func TestArrows(t *testing.T) {

@@ -95,7 +95,7 @@ func TestLinks(t *testing.T) {
 func TestDocumentedFiles(t *testing.T) {
 	samples := []string{page(t, "checks.example.yaml")}
 	block := regexp.MustCompile("(?s)```yaml\n(.*?)```")
-	for _, name := range []string{"README.md", "docs/file.md", "docs/samples.md", "docs/ci.md", "docs/wait.md", "docs/exec.md", "docs/icmp.md", "docs/tls.md", "docs/connections.md", "docs/udp.md", "docs/ssh.md", "docs/ntp.md", "docs/http.md", "docs/steps.md", "docs/dns.md"} {
+	for _, name := range []string{"README.md", "docs/file.md", "docs/samples.md", "docs/ci.md", "docs/wait.md", "docs/exec.md", "docs/icmp.md", "docs/tls.md", "docs/connections.md", "docs/udp.md", "docs/ssh.md", "docs/ntp.md", "docs/http.md", "docs/steps.md", "docs/dns.md", "docs/redis.md", "docs/sql.md"} {
 		for _, m := range block.FindAllStringSubmatch(page(t, name), -1) {
 			text := m[1]
 			if name == "docs/ci.md" && !strings.HasPrefix(text, "version: 1\n") {

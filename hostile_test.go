@@ -66,7 +66,7 @@ func TestHostilePage(t *testing.T) {
 		}
 	}
 	known := check.Codes()
-	for _, m := range regexp.MustCompile("`((dns|connect|tls|http|icmp|ssh|local)\\.[a-z_]+)`").FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile("`((dns|connect|tls|http|icmp|ssh|exec|reply|local)\\.[a-z_]+)`").FindAllStringSubmatch(text, -1) {
 		if !slices.ContainsFunc(known, func(c check.CodeDoc) bool { return string(c.Code) == m[1] }) {
 			t.Errorf("%s is no reason code", m[1])
 		}

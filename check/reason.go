@@ -65,6 +65,11 @@ const (
 	ICMPFragmentation Code = "icmp.fragmentation_needed"
 	ICMPLoss          Code = "icmp.loss"
 
+	ReplyTimeout   Code = "reply.timeout"
+	ReplyMalformed Code = "reply.malformed"
+	ReplyAuth      Code = "reply.auth"
+	ReplyError     Code = "reply.error"
+
 	ExecTimeout Code = "exec.timeout"
 
 	SSHMalformed   Code = "ssh.malformed"
@@ -143,6 +148,10 @@ func Codes() []CodeDoc {
 		{ICMPTTLExceeded, "the packets ran out of hops"},
 		{ICMPFragmentation, "the packets are too large for the way and must not be fragmented"},
 		{ICMPLoss, "more packets were lost than expected"},
+		{ReplyTimeout, "the server did not answer in time"},
+		{ReplyMalformed, "the answer breaks the protocol or is larger than the limit"},
+		{ReplyAuth, "the server refuses the user, the password or the lack of one"},
+		{ReplyError, "the server answered with an error"},
 		{ExecTimeout, "the program did not end in time"},
 		{SSHMalformed, "the peer does not speak SSH, or breaks the protocol"},
 		{SSHNegotiation, "no common version or algorithm of SSH"},

@@ -52,13 +52,16 @@ func (j *job) endpoint(n *yaml.Node) {
 	case scheme == "http" || scheme == "https":
 		it.kind = "http"
 		j.gatusHTTP(it, o, address)
-	case scheme == "tcp" || scheme == "tls":
+	case scheme == "tcp" || scheme == "tls" || scheme == "starttls":
 		it.kind = "tcp"
+		if scheme != "tcp" {
+			it.kind = "tls"
+		}
 		if !j.hostPort(it, o, rest) {
 			return
 		}
-		if scheme == "tls" {
-			it.option("tls", fields{})
+		if scheme == "starttls" {
+			it.option("starttls", "smtp") // Gatus knows no other protocol
 		}
 	case scheme == "ssh":
 		if !j.gatusSSH(it, o, rest) {
@@ -217,7 +220,7 @@ func (j *job) gatusClient(it *item, endpoint *object) {
 }
 
 func (j *job) gatusTLS(it *item, o *object) {
-	if it.kind == "tcp" && it.optionOf("tls") == nil {
+	if it.kind == "tcp" {
 		return
 	}
 	if o.flag("insecure", false) {

@@ -100,7 +100,7 @@ func (c comparison) expression(kind string) (string, error) {
 		return "", nil // there was a banner
 	case name == "RESPONSE_TIME":
 		return c.time("latency")
-	case name == "CERTIFICATE_EXPIRATION" && (kind == "http" || kind == "tcp"):
+	case name == "CERTIFICATE_EXPIRATION" && (kind == "http" || kind == "tls"):
 		return c.time("cert.expires_in")
 	case name == "IP":
 		return c.texts("ip")

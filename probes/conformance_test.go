@@ -60,6 +60,8 @@ func kindsUnderTest() map[string]conformance {
 		"ssh":       {target: func(addr string) string { return "ssh://" + addr }, dead: check.ConnectRefused},
 		"udp":       {target: func(addr string) string { return "udp://" + addr + "?send=ping&expect=pong" }, dead: check.ConnectRefused},
 		"ntp":       {target: func(addr string) string { return "ntp://" + addr }, dead: check.ConnectRefused},
+		"redis":     {target: func(addr string) string { return "redis://" + addr }, dead: check.ConnectRefused},
+		"sql":       {target: func(addr string) string { return "postgres://probe@" + addr }, dead: check.ConnectRefused},
 		"steps": {
 			fill: func(o check.Options, addr string) {
 				first, second := stepTo("first", "http://"+addr+"/"), stepTo("second", "")

@@ -50,6 +50,9 @@ func (p *tlsProbe) reproduce(from netip.Addr) string {
 	}
 	if p.start != nil {
 		more.add("-starttls", p.start.name)
+		if name := cmp.Or(p.secure.ServerName, p.host); p.start.name == "xmpp" && (name != p.host || p.route.address.IsValid()) {
+			more.add("-xmpphost", name) // openssl asks for the host that it connects to
+		}
 	}
 	if len(p.alpn) > 0 {
 		more.add("-alpn", strings.Join(p.alpn, ","))

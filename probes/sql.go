@@ -1,0 +1,220 @@
+package probes
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+func init() {
+	register(check.Kind{
+		Name:    "sql",
+		Doc:     "logs in to PostgreSQL and runs a query",
+		Schemes: []string{"postgres", "postgresql"},
+		Facts:   sqlFacts(),
+		New:     func() check.Options { return &sqlOptions{Query: "SELECT 1"} },
+	})
+}
+
+func sqlFacts() []check.Fact {
+	facts := []check.Fact{
+		{Name: "value", Type: check.String, Doc: "first column of the query's first row, as text; absent when there is no row or the value is NULL"},
+		{Name: "row", Type: check.Map, Doc: "the first row, as texts by column; without those that are NULL"},
+		{Name: "rows", Type: check.Int, Doc: "rows that the query returned"},
+		{Name: "columns", Type: check.Strings, Doc: "names of the columns"},
+		{Name: "truncated", Type: check.Bool, Doc: "the query has more rows than the 1000 that are read"},
+		{Name: "version", Type: check.String, Doc: "version of the server"},
+		{Name: "standby", Type: check.Bool, Doc: "the server is a hot standby; PostgreSQL tells since version 14"},
+		{Name: "login.time", Type: check.Duration, Doc: "time of the login, from the first message to a session that is ready"},
+		{Name: "query.time", Type: check.Duration, Doc: "time of the query, all rows included"},
+	}
+	return append(append(facts, connectFacts()...), tlsFacts()...)
+}
+
+// Bounds of what a server may send: rows, a message, all of it. The last one
+// leaves room for TLS and for settings that the server reports.
+const (
+	maxSQLRows    = 1000
+	maxSQLMessage = 128 << 10
+	maxSQLTalk    = 512 << 10
+)
+
+// postgresPort is where PostgreSQL is spoken unless said otherwise.
+const postgresPort = 5432
+
+// sqlOptions are the options of the kind sql.
+type sqlOptions struct {
+	Host     string `yaml:"host" address:"true" required:"true" doc:"name or IP address"`
+	Port     int    `yaml:"port" doc:"port to connect to; default is 5432"`
+	User     string `yaml:"user" required:"true" doc:"user to log in as"`
+	Password string `yaml:"password" secret:"true" doc:"password to log in with"`
+	Database string `yaml:"database" doc:"database to use; default is the user's name"`
+	Query    string `yaml:"query" doc:"one statement to run"`
+	Close    string `yaml:"close" enum:"normal,reset" doc:"how to end the connection; reset leaves no port in TIME_WAIT, see docs/connections.md"`
+	Route    `yaml:",inline"`
+	TLS      *TLS `yaml:"tls" doc:"speak TLS; {} does so with the defaults"`
+
+	target string // as given on the command line
+}
+
+// SetTarget reads postgres://user[:password]@host[:port][/database][?sslmode=...].
+func (o *sqlOptions) SetTarget(target string) error {
+	u, err := parseServerURL(target)
+	if err != nil {
+		return err
+	}
+	for key, values := range u.query {
+		if key != "sslmode" || len(values) != 1 {
+			return errors.New("postgres://host:port/database takes sslmode once and nothing else behind the ?")
+		}
+		switch values[0] {
+		case "disable":
+			o.TLS = nil
+		case "require":
+			o.TLS = &TLS{Insecure: true}
+		case "verify-full":
+			o.TLS = new(TLS)
+		default:
+			return errors.New("sslmode is not disable, require or verify-full")
+		}
+	}
+	o.Host, o.Port, o.User, o.Password, o.Database, o.target = u.host, u.port, u.user, u.password, u.path, target
+	return nil
+}
+
+// sqlProbe is a built check of the kind sql.
+type sqlProbe struct {
+	host, port string
+	route      *router
+	tls        *tlsPlan // nil: no TLS
+	login      *pgconn.Config
+	options    *sqlOptions
+}
+
+// Build validates the options.
+func (o *sqlOptions) Build(setup check.Setup) (check.Plan, error) {
+	errs := checkServer(o.Host, o.Port)
+	if o.User == "" {
+		errs = append(errs, check.OptionErrorf("user", "is missing"))
+	}
+	if strings.TrimSpace(o.Query) == "" {
+		errs = append(errs, check.OptionErrorf("query", "must not be empty"))
+	}
+	for _, f := range [][2]string{{"user", o.User}, {"password", o.Password}, {"database", o.Database}, {"query", o.Query}} {
+		if strings.ContainsRune(f[1], 0) {
+			errs = append(errs, check.OptionErrorf(f[0], "holds a zero byte"))
+		}
+	}
+	p := &sqlProbe{host: o.Host, port: strconv.Itoa(cmp.Or(o.Port, postgresPort)), options: o}
+	var err error
+	p.route, err = o.Route.build()
+	errs = append(errs, err, p.route.reaches("host", o.Host), p.route.closeBy(o.Close))
+	plan := check.Plan{Probe: p, Target: net.JoinHostPort(o.Host, p.port), Secrets: writtenSecrets(o.Password, o.target)}
+	if o.TLS != nil {
+		p.tls, err = o.TLS.build()
+		errs = append(errs, err)
+		p.tls.detail = needsDetail(setup)
+		plan.Defaults = p.tls.defaults()
+	}
+	if p.login, err = o.login(); err != nil {
+		errs = append(errs, err)
+	}
+	return plan, errors.Join(errs...)
+}
+
+// login returns the driver's configuration. Nothing of it comes from the
+// environment or from files, which the driver reads as libpq does.
+func (o *sqlOptions) login() (*pgconn.Config, error) {
+	c, err := pgconn.ParseConfig("host=localhost user=sonde sslmode=disable")
+	if err != nil {
+		return nil, fmt.Errorf("the environment has settings for PostgreSQL that are wrong: %w", err)
+	}
+	c.Host, c.Port, c.Fallbacks = o.Host, postgresPort, nil // not used: the journey connects
+	c.User, c.Password, c.Database = o.User, o.Password, cmp.Or(o.Database, o.User)
+	c.TLSConfig, c.ConnectTimeout, c.ValidateConnect, c.AfterConnect = nil, 0, nil, nil
+	c.MaxProtocolMessageBodyLen = maxSQLMessage
+	c.MinProtocolVersion, c.MaxProtocolVersion = "3.0", "3.0"
+	c.ChannelBinding, c.RequireAuth = "prefer", ""
+	if o.TLS == nil {
+		c.RequireAuth = "!password" // never in plain text over plain text
+	}
+	c.RuntimeParams = map[string]string{"application_name": "sonde"} // poolers refuse most others
+	c.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		return pgproto3.NewFrontend(&postgresReader{in: r}, w)
+	}
+	c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
+	return c, nil
+}
+
+// Footprint is that of the connection.
+func (p *sqlProbe) Footprint() check.Footprint { return p.route.footprint() }
+
+// Observe connects, shakes hands where TLS is wanted, logs in and queries.
+func (p *sqlProbe) Observe(ctx context.Context) check.Observation {
+	j := begin()
+	j.from = p.route.from()
+	j.obs.Reproduce = p.reproduce
+	conn, reason := j.connect(ctx, p.route, p.host, p.port)
+	if reason != nil {
+		return j.stop(reason)
+	}
+	defer func() { conn.Close() }()
+	conn = &metered{Conn: conn, left: maxSQLTalk}
+	if p.tls != nil {
+		if reason := j.upgrade(ctx, conn, postgresTLS(), p.tls.nameFor(p.host)); reason != nil {
+			return j.stop(reason)
+		}
+		secure, reason := j.handshake(ctx, conn, p.tls, p.host, nil)
+		if reason != nil {
+			return j.stop(reason)
+		}
+		conn = secure
+	}
+	if reason := p.session(ctx, j, conn); reason != nil {
+		return j.stop(reason)
+	}
+	return j.end()
+}
+
+// reproduce returns a shell line that runs the same query.
+func (p *sqlProbe) reproduce() string {
+	o := p.options
+	var c shellLine
+	if o.Password != "" {
+		c = append(c, "PGPASSWORD="+shellQuote(o.Password)) // no argument, which others can read
+	}
+	mode := "disable"
+	if o.TLS != nil {
+		if mode = "verify-full"; o.TLS.Insecure {
+			mode = "require"
+		}
+		for _, f := range [][2]string{{"PGSSLROOTCERT", cmp.Or(o.TLS.CA, "system")}, {"PGSSLCERT", o.TLS.Cert}, {"PGSSLKEY", o.TLS.Key}} {
+			if f[1] != "" && !(o.TLS.Insecure && f[0] == "PGSSLROOTCERT") {
+				c = append(c, f[0]+"="+shellQuote(f[1]))
+			}
+		}
+	}
+	c = append(c, "PGSSLMODE="+mode)
+	if p.route.address.IsValid() {
+		c = append(c, "PGHOSTADDR="+p.route.address.String())
+	}
+	name := p.host
+	if o.TLS != nil && o.TLS.ServerName != "" {
+		name = o.TLS.ServerName
+		if !p.route.address.IsValid() {
+			c = append(c, "PGHOSTADDR="+shellQuote(p.host))
+		}
+	}
+	c.add("psql", "-X", "-h", name, "-p", p.port, "-U", o.User, "-d", cmp.Or(o.Database, o.User), "-c", o.Query)
+	return c.String()
+}
