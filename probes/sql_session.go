@@ -37,9 +37,9 @@ func (m *metered) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// maxIterations bounds the work that a server may ask of us to prove the
+// maxSCRAMIterations bounds the work that a server may ask of us to prove the
 // password (RFC 5802). PostgreSQL asks for 4096, unless told otherwise.
-const maxIterations = 100_000
+const maxSCRAMIterations = 100_000
 
 // errIterations tells that the server asked for more.
 var errIterations = errors.New("the server asks for too many iterations of SCRAM")
@@ -82,7 +82,7 @@ func readPostgres(in io.Reader) ([]byte, error) {
 	const continues = "\x00\x00\x00\x0b" // AuthenticationSASLContinue
 	if text, ok := bytes.CutPrefix(message[head:], []byte(continues)); ok && message[0] == 'R' {
 		_, count, _ := bytes.Cut(text, []byte(",i="))
-		if n, err := strconv.Atoi(string(count)); err != nil || n > maxIterations {
+		if n, err := strconv.Atoi(string(count)); err != nil || n > maxSCRAMIterations {
 			return nil, errIterations
 		}
 	}
@@ -192,7 +192,7 @@ func (j *journey) sqlReason(ctx context.Context, err error, doing string) *check
 		}
 		return reason
 	case errors.Is(err, errIterations):
-		return &check.Reason{Code: check.ReplyMalformed, Message: fmt.Sprintf("login: %s, more than %d", errIterations, maxIterations)}
+		return &check.Reason{Code: check.ReplyMalformed, Message: fmt.Sprintf("login: %s, more than %d", errIterations, maxSCRAMIterations)}
 	case errors.Is(err, errTalkative):
 		return &check.Reason{Code: check.ReplyMalformed, Message: doing + ": the server sends more than the limit, or does not speak the protocol of PostgreSQL"}
 	case strings.Contains(err.Error(), "require_auth"):
