@@ -25,6 +25,10 @@ const (
 // maxSpread is how many addresses of a name one run probes.
 const maxSpread = 64
 
+// bothProbes is how many family: both makes: one for each family, and the one
+// that takes whichever is faster.
+const bothProbes = 3
+
 // The facts of a run that goes to several addresses.
 const (
 	foundFact  = "addresses.found"
@@ -112,18 +116,22 @@ type spreadProbe struct {
 	host  string
 }
 
-// Footprint is that of all its connections, of which a name's addresses make
-// more.
+// Footprint is that of all its connections. Those to each address of a name leave
+// one port each for that address, of which there are as many for each.
 func (p *spreadProbe) Footprint() check.Footprint {
-	f, ok := p.routable.(check.Footprinter)
-	if !ok {
-		return check.Footprint{}
+	var made check.Footprint
+	if f, ok := p.routable.(check.Footprinter); ok {
+		made = f.Footprint()
 	}
-	one := f.Footprint()
-	if p.route.spread == bothFamilies {
-		one.Ports *= 3
+	_, err := netip.ParseAddr(p.host)
+	switch {
+	case p.route.spread == bothFamilies:
+		made.Ports *= bothProbes
+		made.Probes, made.AtOnce = bothProbes, bothProbes
+	case err != nil: // a name, whose addresses are not known yet
+		made.Probes, made.AtOnce = maxSpread, maxSpread
 	}
-	return one
+	return made
 }
 
 // Close closes what the probe keeps.
