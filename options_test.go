@@ -9,6 +9,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/sonde-cli/sonde/config"
 	"github.com/sonde-cli/sonde/probes"
 )
 
@@ -91,5 +92,45 @@ func optionPaths(t reflect.Type, path string, paths map[declared][]string) {
 			paths[key] = append(paths[key], path+"."+name)
 			optionPaths(f.Type, path+"."+name, paths)
 		}
+	}
+}
+
+// TestFactsNeedTheirOptions refuses expectations of facts that an option brings,
+// without it.
+func TestFactsNeedTheirOptions(t *testing.T) {
+	blocks := map[string]string{
+		"http": "url: 'https://h.example/'", "websocket": "url: 'ws://h.example/'", "ssh": "host: h.example", "tcp": "host: h.example, port: 1",
+	}
+	load := func(kind, options, fact string) error {
+		text := "version: 1\nchecks: [{name: a, " + kind + ": {" + options + "}, expect: \"" + fact + " == " + fact + "\"}]\n"
+		loader := config.Loader{Kinds: probes.Kinds(), Stdin: strings.NewReader(text), LookupEnv: func(string) (string, bool) { return "", false }}
+		_, err := loader.Load(t.Context(), "-")
+		return err
+	}
+	brought := 0
+	for _, k := range probes.Kinds() {
+		for _, f := range k.Facts {
+			if f.Option == "" || blocks[k.Name] == "" {
+				continue
+			}
+			brought++
+			err := load(k.Name, blocks[k.Name], f.Name)
+			if err == nil || !strings.Contains(err.Error(), f.Name+", which is never there without "+f.Option) {
+				t.Errorf("%s: %s without %s: %v", k.Name, f.Name, f.Option, err)
+			}
+			option := f.Option
+			switch option {
+			case "unix", "known_hosts":
+				option += ": options_test.go"
+			case "ping":
+				option += ": true"
+			}
+			if err := load(k.Name, blocks[k.Name]+", "+option, f.Name); err != nil && strings.Contains(err.Error(), "never there") {
+				t.Errorf("%s: %s with %s: %v", k.Name, f.Name, f.Option, err)
+			}
+		}
+	}
+	if brought < 20 {
+		t.Errorf("%d facts of options", brought)
 	}
 }

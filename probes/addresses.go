@@ -41,12 +41,12 @@ const part4, part6 = "v4", "v6"
 // spreadFacts declares what resolving and a run to several addresses observe.
 func spreadFacts() []check.Fact {
 	return append(resolveFacts(), []check.Fact{
-		{Name: foundFact, Type: check.Int, Doc: "how many addresses the name has; only with address: all"},
-		{Name: probedFact, Type: check.Int, Doc: fmt.Sprintf("how many of them were probed, %d at most; only with address: all", maxSpread)},
-		{Name: part4 + ".up", Type: check.Bool, Doc: "whether IPv4 alone works; only with family: both, as the next three"},
-		{Name: part4 + ".latency", Type: check.Duration, Doc: "latency over IPv4 alone, when it works"},
-		{Name: part6 + ".up", Type: check.Bool, Doc: "whether IPv6 alone works"},
-		{Name: part6 + ".latency", Type: check.Duration, Doc: "latency over IPv6 alone, when it works"},
+		{Name: foundFact, Type: check.Int, Doc: "how many addresses the name has; only with address: all", Option: "address: all"},
+		{Name: probedFact, Type: check.Int, Doc: fmt.Sprintf("how many of them were probed, %d at most; only with address: all", maxSpread), Option: "address: all"},
+		{Name: part4 + ".up", Type: check.Bool, Doc: "whether IPv4 alone works; only with family: both, as the next three", Option: "family: both"},
+		{Name: part4 + ".latency", Type: check.Duration, Doc: "latency over IPv4 alone, when it works", Option: "family: both"},
+		{Name: part6 + ".up", Type: check.Bool, Doc: "whether IPv6 alone works", Option: "family: both"},
+		{Name: part6 + ".latency", Type: check.Duration, Doc: "latency over IPv6 alone, when it works", Option: "family: both"},
 	}...)
 }
 
