@@ -77,6 +77,9 @@ func (c *Check) Attempts() int { return max(c.Retry.Attempts, 1) }
 // Probes returns how many probes a run makes at most.
 func (c *Check) Probes() int { return c.tries() * c.parts }
 
+// Parts returns how many probes an attempt or an observation is made of at most.
+func (c *Check) Parts() int { return c.parts }
+
 // tries returns how often a run observes at most: its attempts, or the
 // observations of its sample.
 func (c *Check) tries() int {
