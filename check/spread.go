@@ -105,6 +105,7 @@ func (c *Check) SpreadResult(s *Spread, parts []Result, whole *Observation) Resu
 	r.Parts = make([]Part, len(parts))
 	for i := range parts {
 		p := &parts[i]
+		p.fitInto(maxPartsBytes / len(parts))
 		r.Parts[i] = Part{
 			Name: c.Mask.String(s.Parts[i].Name), Verdict: p.Verdict, Reason: p.Reason,
 			Latency: p.Latency, Phases: p.Phases, Facts: p.Facts, Findings: p.Findings,
