@@ -6,12 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/config"
 	"github.com/sonde-cli/sonde/expect"
+	"github.com/sonde-cli/sonde/internal/testnet"
 	"github.com/sonde-cli/sonde/probes"
 	"github.com/sonde-cli/sonde/report"
 )
@@ -90,30 +92,69 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestDocumentedFiles loads the samples of YAML in the pages, and the one to
-// copy.
-func TestDocumentedFiles(t *testing.T) {
+// documentedFiles returns the samples of YAML in the pages, and the one to copy.
+// Those of somebody else's files, such as of a CI system, are left out, and of
+// what is shown without its head the head is added.
+func documentedFiles(t *testing.T) []string {
+	t.Helper()
 	samples := []string{page(t, "checks.example.yaml")}
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	block := regexp.MustCompile("(?s)```yaml\n(.*?)```")
-	for _, name := range []string{"README.md", "docs/file.md", "docs/samples.md", "docs/ci.md", "docs/wait.md", "docs/exec.md", "docs/icmp.md", "docs/tls.md", "docs/connections.md", "docs/udp.md", "docs/ssh.md", "docs/ntp.md", "docs/http.md", "docs/steps.md", "docs/dns.md", "docs/redis.md", "docs/sql.md"} {
+	for _, name := range append(pages, "README.md") {
 		for _, m := range block.FindAllStringSubmatch(page(t, name), -1) {
-			text := m[1]
-			if name == "docs/ci.md" && !strings.HasPrefix(text, "version: 1\n") {
-				continue // a file of somebody else's
+			switch text := m[1]; {
+			case strings.HasPrefix(text, "version: 1\n"):
+				samples = append(samples, text)
+			case strings.HasPrefix(text, "checks:\n"):
+				samples = append(samples, "version: 1\n"+text)
+			case strings.HasPrefix(text, "templates:\n"):
+				samples = append(samples, "version: 1\n"+text+"checks: [{name: any, icmp: {host: 192.0.2.1}}]\n")
+			case strings.HasPrefix(text, "- "):
+				samples = append(samples, "version: 1\nchecks:\n"+text)
+			case !slices.Contains([]string{"docs/ci.md", "docs/reports.md", "docs/serve.md", "docs/compare.md"}, name):
+				t.Errorf("%s has a sample that is no file of checks:\n%s", name, text)
 			}
-			if strings.HasPrefix(text, "checks:\n") {
-				text = "version: 1\n" + text
-			}
-			if strings.HasPrefix(text, "- ") {
-				text = "version: 1\nchecks:\n" + text
-			}
-			if strings.HasPrefix(text, "checks:\n") {
-				text = "version: 1\n" + text
-			}
-			samples = append(samples, text)
 		}
 	}
-	if len(samples) < 3 {
+	return samples
+}
+
+// besideSamples makes the files that the samples name, in a folder that becomes
+// the current one.
+func besideSamples(t *testing.T) {
+	t.Helper()
+	ca, err := testnet.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := ca.Issue(testnet.CertOptions{CommonName: "probe"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, key, err := testnet.KeyPEM(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	for name, text := range map[string][]byte{
+		"ca.pem": ca.PEM(), "client.pem": chain, "client.key": key, "order.json": []byte(`{"id":1}`), "headers.txt": []byte("Accept: application/json\n"),
+		"corp.key":  []byte("corp.example. IN DS 12345 13 2 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"),
+		"README.md": []byte("read me\n"),
+	} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDocumentedFiles loads the samples.
+func TestDocumentedFiles(t *testing.T) {
+	samples := documentedFiles(t)
+	besideSamples(t)
+	if len(samples) < 40 {
 		t.Fatalf("found %d samples", len(samples))
 	}
 	for _, text := range samples {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -11,8 +12,10 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
+	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/cmd"
 	"github.com/sonde-cli/sonde/probes"
+	"github.com/sonde-cli/sonde/report"
 )
 
 // sonde runs a command and returns its standard output.
@@ -68,6 +71,49 @@ func TestResultsFitSchema(t *testing.T) {
 	}
 }
 
+// TestEveryFactFitsSchema holds the schema of results to all that every kind can
+// report, with the facts of its parts, too.
+func TestEveryFactFitsSchema(t *testing.T) {
+	document := parse(t, sonde(t, 0, "schema", "--results"))
+	forbidOthers(document)
+	compiled := compile(t, document)
+	for _, k := range probes.Kinds() {
+		r := check.Result{ID: "a", Name: "a", Kind: k.Name, Target: "t", Verdict: check.Down, Attempts: 1, Started: time.Unix(1, 0)}
+		r.Reason = check.Reason{Code: check.ConnectRefused, Message: "refused"}
+		for _, f := range k.Facts {
+			if !f.Hidden {
+				r.Facts.Set(f.Name, anyValue(f.Type))
+			}
+		}
+		for _, name := range check.PhaseNames() {
+			r.Phases.Add(name, time.Millisecond)
+		}
+		r.Findings = []check.Finding{{Expect: "error == ''", Got: map[string]any{"error": "connect.refused"}}}
+		r.Parts = []check.Part{{Name: "192.0.2.1", Verdict: check.Down, Reason: r.Reason, Latency: time.Second, Phases: r.Phases, Facts: r.Facts, Findings: r.Findings}}
+		line, err := report.Line(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprintf(`{"schema":1,"started":"2026-01-02T03:04:05Z","duration_seconds":1,"exit_code":1,
+			"summary":{"total":1,"up":0,"degraded":0,"down":1,"unknown":0,"flaky":0},"results":[%s]}`, line)
+		if err := compiled.Validate(parse(t, []byte(text))); err != nil {
+			t.Errorf("%s: %v", k.Name, err)
+		}
+		wrong := strings.Replace(text, `"parts":[{"name":"192.0.2.1","verdict":"down"`, `"parts":[{"name":"192.0.2.1","verdict":"bad"`, 1)
+		if err := compiled.Validate(parse(t, []byte(wrong))); err == nil {
+			t.Errorf("%s: a part may have any verdict", k.Name)
+		}
+	}
+}
+
+// anyValue returns a value of the type.
+func anyValue(typ check.Type) any {
+	return map[check.Type]any{
+		check.Bool: true, check.Int: 1, check.Float: 0.5, check.String: "text", check.Duration: time.Second, check.Time: time.Unix(1, 0),
+		check.Strings: []string{"a"}, check.Map: map[string]string{"a": "b"}, check.Any: map[string]any{"a": []any{1.0}},
+	}[typ]
+}
+
 // forbidOthers makes a schema refuse properties that it does not list.
 func forbidOthers(schema any) {
 	switch s := schema.(type) {
@@ -104,6 +150,16 @@ func asJSON(t *testing.T, text string) any {
 func TestExampleFitsSchema(t *testing.T) {
 	if err := schema(t).Validate(asJSON(t, string(example))); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDocumentedFilesFitSchema validates the samples of the pages.
+func TestDocumentedFilesFitSchema(t *testing.T) {
+	compiled := schema(t)
+	for _, text := range documentedFiles(t) {
+		if err := compiled.Validate(asJSON(t, text)); err != nil {
+			t.Errorf("%v in\n%s", err, text)
+		}
 	}
 }
 

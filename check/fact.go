@@ -62,6 +62,10 @@ type Fact struct {
 	// Code is the reason's code when an expectation about the fact fails;
 	// empty means expect.<name>.
 	Code Code
+	// Option is the kind's option without which the fact is never observed, with
+	// the value that it must have where that matters: "ping", "family: both". An
+	// expectation of the fact without it is refused.
+	Option string
 	// Sample tells that it is a fact over a whole sample, not of one observation.
 	Sample bool
 	// Hidden facts can be expected but are left out of results, because they

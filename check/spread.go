@@ -52,6 +52,17 @@ type Part struct {
 // Passed reports whether the result counts as passed: up or degraded.
 func (r *Result) Passed() bool { return r.Verdict == Up || r.Verdict == Degraded }
 
+// PartsThat returns how many of the result's parts have the verdict.
+func (r *Result) PartsThat(have Verdict) int {
+	n := 0
+	for i := range r.Parts {
+		if r.Parts[i].Verdict == have {
+			n++
+		}
+	}
+	return n
+}
+
 // PartResult is the result of one part of the spread.
 func (c *Check) PartResult(s *Spread, o Observation) Result {
 	found := &s.Found
@@ -94,6 +105,7 @@ func (c *Check) SpreadResult(s *Spread, parts []Result, whole *Observation) Resu
 	r.Parts = make([]Part, len(parts))
 	for i := range parts {
 		p := &parts[i]
+		p.fitInto(maxPartsBytes / len(parts))
 		r.Parts[i] = Part{
 			Name: c.Mask.String(s.Parts[i].Name), Verdict: p.Verdict, Reason: p.Reason,
 			Latency: p.Latency, Phases: p.Phases, Facts: p.Facts, Findings: p.Findings,

@@ -3,6 +3,8 @@ package cmd
 import (
 	"fmt"
 	"os"
+
+	"github.com/sonde-cli/sonde/check"
 )
 
 // What the bound on probes in flight leaves for.
@@ -21,14 +23,15 @@ func affordable(limit, open uint64, spare uint64) int {
 	return int(max(min(free/perProbe, 1<<30), 1))
 }
 
-// places returns how many of the wanted probes may be in flight at once for the
-// process's limit of descriptors, and that limit when it is what counts, else 0.
-func places(wanted int, spare uint64) (int, uint64) {
+// places returns how many of the wanted runs of checks may be in flight at once
+// for the process's limit of descriptors, and that limit when it is what counts,
+// else 0.
+func places(checks []*check.Check, wanted int, spare uint64) (int, uint64) {
 	limit, ok := descriptorLimit()
 	if !ok {
 		return wanted, 0
 	}
-	if most := affordable(limit, openDescriptors(), spare); most < wanted {
+	if most := check.Affordable(checks, affordable(limit, openDescriptors(), spare)); most < wanted {
 		return most, limit
 	}
 	return wanted, 0

@@ -37,10 +37,10 @@ func (f *loopFlags) register(a *App, c *cobra.Command) {
 	flags.Var(&f.perHostRate, "per-host-rate", "how many runs a second may begin to one host; the file's limits.per_host_rate by default, else any number")
 }
 
-// loop makes a loop without checks, which are to be given to Replace. It has as
+// loop makes a loop for checks, which are to be given to Replace. It has as
 // many places as wanted, if the process may have as many descriptors as that
 // takes; else warn hears of it, if it is the user who wanted them.
-func (f *loopFlags) loop(limits scheduler.Limits, grace time.Duration, sink check.Sink, warn func(message, hint string)) *scheduler.Loop {
+func (f *loopFlags) loop(checks []*check.Check, limits scheduler.Limits, grace time.Duration, sink check.Sink, warn func(message, hint string)) *scheduler.Loop {
 	asked := fmt.Sprintf("limits.in_flight of %d", limits.InFlight)
 	switch {
 	case f.inFlight > 0:
@@ -48,7 +48,7 @@ func (f *loopFlags) loop(limits scheduler.Limits, grace time.Duration, sink chec
 	case limits.InFlight == 0:
 		asked, limits.InFlight = "", scheduler.DefaultInFlight
 	}
-	most, limit := places(limits.InFlight, spareServing)
+	most, limit := places(checks, limits.InFlight, spareServing)
 	if limit > 0 && asked != "" {
 		warn(fewer(asked, most, limit))
 	}

@@ -170,7 +170,7 @@ func (k *kept) Close() error { return nil }
 // places returns how many checks are measured at once: as many as wanted, if the
 // process may have as many descriptors as that takes.
 func (m *measurement) places() int {
-	most, limit := places(min(m.concurrency, len(m.checks)), spare)
+	most, limit := places(m.checks, min(m.concurrency, len(m.checks)), spare)
 	if limit > 0 && m.asked != "" {
 		m.app.warn(fewer(m.asked, most, limit))
 	}

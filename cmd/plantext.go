@@ -60,14 +60,17 @@ func planCheckRows(p *plan.Plan, all bool, row func(...string)) {
 // probeWords tells what a run makes at most: probes, one after another failed, or
 // samples.
 func probeWords(c *plan.Check) string {
+	words := "1"
 	switch {
 	case c.Samples.Many():
-		return plural(c.Samples.Count, "sample") + ", " + check.FormatDuration(c.Samples.Spacing) + " apart"
+		words = plural(c.Samples.Count, "sample") + ", " + check.FormatDuration(c.Samples.Spacing) + " apart"
 	case c.Attempts() > 1:
-		return "1 to " + strconv.Itoa(c.Attempts())
-	default:
-		return "1"
+		words = "1 to " + strconv.Itoa(c.Attempts())
 	}
+	if c.Parts() > 1 {
+		words += ", each up to " + strconv.Itoa(c.Parts())
+	}
+	return words
 }
 
 func kindCounts(kinds []plan.Kind) string {
@@ -234,6 +237,7 @@ type (
 		Attempts int     `json:"attempts"`
 		Samples  int     `json:"samples,omitempty"`
 		Spacing  float64 `json:"spacing_seconds,omitempty"`
+		Parts    int     `json:"parts,omitempty"` // probes that each of them is at most, where that is not 1
 		Longest  float64 `json:"longest_seconds"`
 		File     string  `json:"file"`
 		Line     int     `json:"line"`
@@ -265,6 +269,9 @@ func writePlanJSON(out io.Writer, p *plan.Plan, off int) error {
 		}
 		if c.Samples.Many() {
 			w.Samples, w.Spacing = c.Samples.Count, c.Samples.Spacing.Seconds()
+		}
+		if c.Parts() > 1 {
+			w.Parts = c.Parts()
 		}
 		return w
 	})

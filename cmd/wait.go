@@ -174,7 +174,7 @@ func (w *waiting) run(ctx context.Context, destinations []destination) error {
 	a.measuring.Store(true)
 	ctx, w.stop = context.WithCancelCause(ctx)
 	defer w.stop(nil)
-	places, _ := places(min(scheduler.DefaultInFlight, len(w.checks)), spare)
+	places, _ := places(w.checks, min(scheduler.DefaultInFlight, len(w.checks)), spare)
 	until := scheduler.Until{
 		Reached: w.reached, Ordered: w.flags.until.value == "up", Concurrency: places,
 		Every: time.Duration(w.flags.every), For: time.Duration(w.flags.longest),

@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -129,7 +131,13 @@ func (in *load) needs(s *shared) func(fact string) bool {
 // finds for an option. It reports whether all went well.
 func (k *kind) finish(c *check.Check, options check.Options, d *decoder, user []check.Expectation, s *shared, at func(option string) *yaml.Node) bool {
 	in := d.load
-	s.setUser(user)
+	s.setUser(user, k.facts)
+	for _, f := range s.optional {
+		if option, ok := lacks(options, f.Option); ok {
+			d.fail(at(option), whole, "an expectation names "+f.Name+", which is never there without "+f.Option, "set it, or leave the expectation out")
+			return false
+		}
+	}
 	plan, err := options.Build(check.Setup{Needs: in.needs(s), Getenv: in.getenv, Version: in.Version, Compile: compileFor, Last: &k.last})
 	d.secrets = append(d.secrets, plan.Secrets...)
 	if err != nil {
@@ -157,7 +165,7 @@ func sameExpectation(a, b check.Expectation) bool {
 }
 
 // setUser sets the expectations of the user and what needs says of them.
-func (s *shared) setUser(user []check.Expectation) {
+func (s *shared) setUser(user []check.Expectation, declared []check.Fact) {
 	if s.needs != nil && slices.EqualFunc(user, s.user, sameExpectation) {
 		return
 	}
@@ -169,6 +177,25 @@ func (s *shared) setUser(user []check.Expectation) {
 	}
 	s.user, s.all = user, nil
 	s.needs = func(fact string) bool { return facts[fact] }
+	s.optional = nil
+	for _, f := range declared {
+		if f.Option != "" && facts[f.Name] {
+			s.optional = append(s.optional, f)
+		}
+	}
+}
+
+// lacks reports whether the options lack what a fact needs, such as
+// "family: both" or "ping", and which option that is.
+func lacks(options check.Options, needed string) (option string, lacking bool) {
+	option, value, exact := strings.Cut(needed, ": ")
+	v := reflect.ValueOf(options).Elem()
+	f := fieldNamed(fieldsOf(v.Type()), option)
+	if f == nil {
+		return "", true
+	}
+	v = v.FieldByIndex(f.index)
+	return option, exact && fmt.Sprint(v) != value || !exact && v.IsZero()
 }
 
 // addDefaults puts the kind's expectations before the user's.

@@ -307,6 +307,7 @@ type shared struct {
 	mask     *check.Mask
 	user     []check.Expectation
 	needs    func(string) bool
+	optional []check.Fact // that the user expects and that need an option
 	defaults []check.Default
 	all      []check.Expectation
 	interval time.Duration // with windows

@@ -66,23 +66,30 @@ type Check struct {
 	Longest                            time.Duration // of one run, when all its probes time out
 
 	host, port string
-	ports      int // local ports that a probe leaves in TIME_WAIT
-	single     int // probes of a run that are looked at one by one
+	ports      int // local ports that an attempt leaves in TIME_WAIT
+	parts      int // probes that an attempt is made of at most
+	single     int // attempts of a run that are looked at one by one
 }
 
 // Attempts returns how many attempts a run makes at most.
 func (c *Check) Attempts() int { return max(c.Retry.Attempts, 1) }
 
-// Probes returns how many probes a run makes at most: its attempts, or the
+// Probes returns how many probes a run makes at most.
+func (c *Check) Probes() int { return c.tries() * c.parts }
+
+// Parts returns how many probes an attempt or an observation is made of at most.
+func (c *Check) Parts() int { return c.parts }
+
+// tries returns how often a run observes at most: its attempts, or the
 // observations of its sample.
-func (c *Check) Probes() int {
+func (c *Check) tries() int {
 	if c.Samples.Many() {
 		return c.Samples.Count
 	}
 	return c.Attempts()
 }
 
-// usual returns how many probes a run makes that is up at once.
+// usual returns how often a run observes that is up at once.
 func (c *Check) usual() int {
 	if c.Samples.Many() {
 		return c.Samples.Count
@@ -121,7 +128,7 @@ func (d *Destination) Peak() int { return max(d.Steady.Peak, d.Failing.Peak) }
 type Loop struct {
 	Steady, Failing Rate
 	Scheduled       int  // checks with windows, which are taken to be open
-	InFlight        int  // probes under way at the peak when all hang
+	InFlight        int  // runs under way at the peak when all hang
 	InFlightExact   bool // else it is the most that it can be
 	Descriptors     int  // that takes, within the limits
 	Ports           int  // the most of a destination
@@ -159,9 +166,9 @@ func New(o Options) *Plan {
 func newCheck(c *check.Check) Check {
 	out := Check{
 		Check: c, Interval: scheduler.Period(c, false), IntervalFailing: scheduler.Period(c, true), Timeout: scheduler.Timeout(c),
-		ports: c.Footprint().Ports,
+		ports: c.Footprint().Ports, parts: max(c.Footprint().Probes, 1),
 	}
-	out.Longest = out.lasts(out.Probes(), out.Timeout)
+	out.Longest = out.lasts(out.tries(), out.Timeout)
 	return out
 }
 
@@ -240,47 +247,47 @@ func every(interval, took time.Duration) time.Duration {
 
 // perSecond returns how many probes begin, on average.
 func (c *Check) perSecond(failing bool) float64 {
-	interval, probes := c.Interval, c.usual()
+	interval, tries := c.Interval, c.usual()
 	if failing {
-		interval, probes = c.IntervalFailing, c.Probes()
+		interval, tries = c.IntervalFailing, c.tries()
 	}
-	return float64(probes) / every(interval, c.lasts(probes, 0)).Seconds()
+	return float64(tries*c.parts) / every(interval, c.lasts(tries, 0)).Seconds()
 }
 
 // begins appends the seconds that follow the begin of each probe.
 func (c *Check) begins(trains []train, failing bool) []train {
 	if failing {
-		return c.probes(trains, c.IntervalFailing, c.Probes(), 0, time.Second)
+		return c.trains(trains, c.IntervalFailing, c.tries(), c.parts, 0, time.Second)
 	}
-	return c.probes(trains, c.Interval, c.usual(), 0, time.Second)
+	return c.trains(trains, c.Interval, c.usual(), c.parts, 0, time.Second)
 }
 
-// hangs appends the times of probes that take their timeout.
+// hangs appends the times of attempts that take their timeout.
 func (c *Check) hangs(trains []train) []train {
-	return c.probes(trains, c.IntervalFailing, c.Probes(), c.Timeout, c.Timeout)
+	return c.trains(trains, c.IntervalFailing, c.tries(), 1, c.Timeout, c.Timeout)
 }
 
-// probes appends a train for each of so many probes of a run: it takes so long
-// and counts for so long.
-func (c *Check) probes(trains []train, interval time.Duration, probes int, takes, counts time.Duration) []train {
+// trains appends a train for each of so many tries of a run, of so many parts: it
+// takes so long and counts for so long.
+func (c *Check) trains(trains []train, interval time.Duration, tries, parts int, takes, counts time.Duration) []train {
 	at := scheduler.Phase(c.ID, interval)
-	period := every(interval, c.lasts(probes, takes))
-	single := min(probes, c.single)
+	period := every(interval, c.lasts(tries, takes))
+	single := min(tries, c.single)
 	for n := 1; n <= single; n++ {
-		trains = append(trains, newTrain(at, period, counts, 1))
+		trains = append(trains, newTrain(at, period, counts, parts))
 		at = sum(at, sum(takes, c.pause(n, takes)))
 	}
-	rest := probes - single
+	rest := tries - single
 	if rest == 0 {
 		return trains
 	}
 	step := sum(takes, c.pause(mostProbes, takes))
 	if step == 0 { // all at once
-		return append(trains, newTrain(at, period, counts, rest))
+		return append(trains, newTrain(at, period, counts, rest*parts))
 	}
 	// One after the other: as many overlap as begin while one counts.
 	most := min(int(min((counts-1)/step+1, 1<<30)), rest)
-	return append(trains, newTrain(at, period, min(sum(times(rest-1, step), counts), period), most))
+	return append(trains, newTrain(at, period, min(sum(times(rest-1, step), counts), period), most*parts))
 }
 
 // pointers returns a list that can be put in another order.
@@ -300,7 +307,7 @@ func rate(checks []*Check, failing bool, budget int64) Rate {
 	for _, c := range checks {
 		r.Average += c.perSecond(failing)
 		trains = c.begins(trains, failing)
-		single = single && c.single > 0
+		single = single && c.single > 0 && c.parts == 1
 	}
 	r.Peak, r.Exact = peak(trains, budget)
 	r.Exact = r.Exact && single
@@ -328,6 +335,15 @@ func kinds(checks []Check) []Kind {
 	return out
 }
 
+// all returns the checks as they were given.
+func (p *Plan) all() []*check.Check {
+	all := make([]*check.Check, len(p.Checks))
+	for i := range p.Checks {
+		all[i] = p.Checks[i].Check
+	}
+	return all
+}
+
 func (p *Plan) loop() Loop {
 	all := pointers(p.Checks)
 	l := Loop{Steady: rate(all, false, mostEdges), Failing: rate(all, true, mostEdges)}
@@ -345,7 +361,7 @@ func (p *Plan) loop() Loop {
 	l.InFlight, l.InFlightExact = peak(trains, mostEdges)
 	l.InFlightExact = l.InFlightExact && single
 	l.InFlight = min(l.InFlight, len(all)) // a check never runs twice at once
-	l.Descriptors = min(l.InFlight, p.Limits.InFlight)*p.Machine.PerProbe + kept + p.Machine.SpareLoop
+	l.Descriptors = check.Descriptors(p.all(), min(l.InFlight, p.Limits.InFlight), p.Machine.PerProbe) + kept + p.Machine.SpareLoop
 	return l
 }
 
@@ -389,7 +405,7 @@ func waiting(checks []*Check) int {
 		if i > 0 && c.port != checks[i-1].port {
 			now = 0
 		}
-		now += float64(c.ports) * max(c.perSecond(false), c.perSecond(true))
+		now += float64(c.ports) * max(c.perSecond(false), c.perSecond(true)) / float64(c.parts)
 		most = max(most, now)
 	}
 	return int(math.Ceil(most * TimeWait.Seconds()))
@@ -400,7 +416,7 @@ func (p *Plan) run(concurrency int) Run {
 	var places ends
 	for i := range p.Checks {
 		c := &p.Checks[i]
-		r.Usual += c.usual()
+		r.Usual += c.usual() * c.parts
 		r.Probes += c.Probes()
 		end := c.Longest
 		if len(places) < concurrency {
@@ -412,7 +428,7 @@ func (p *Plan) run(concurrency int) Run {
 		}
 		r.Longest = max(r.Longest, end)
 	}
-	r.Descriptors = min(concurrency, len(p.Checks))*p.Machine.PerProbe + p.Machine.Spare
+	r.Descriptors = check.Descriptors(p.all(), concurrency, p.Machine.PerProbe) + p.Machine.Spare
 	return r
 }
 

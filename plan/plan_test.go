@@ -281,7 +281,7 @@ func TestWarnings(t *testing.T) {
 	want := []string{
 		"72 open files, and this process may have 71: fewer probes would be under way at once",
 		"60 local ports wait for their end at once, of 50 that there are for connections to one port of a host",
-		"2 probes are under way at once when all hang, and 1 may be: runs would wait or be missed",
+		"2 runs are under way at once when all hang, and 1 may be: runs would wait or be missed",
 		"a.example needs 1 probes a second, and its limit is 0.5: runs would be missed",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -304,6 +304,32 @@ func TestAbsurd(t *testing.T) {
 	}
 	if empty := New(options()); empty.Loop.Steady.Peak != 0 || empty.Run.Longest != 0 {
 		t.Errorf("%+v", empty)
+	}
+}
+
+// spreading is the probe of a run to many addresses, all at once.
+type spreading struct{ check.Probe }
+
+func (spreading) Footprint() check.Footprint {
+	return check.Footprint{Ports: 1, Probes: 64, AtOnce: 64}
+}
+
+// TestParts counts the probes of a run that goes to many addresses, and what they
+// take; the ports are those to one address.
+func TestParts(t *testing.T) {
+	p := New(options(web("a", func(c *check.Check) { c.Probe = spreading{}; c.Retry.Attempts = 2 }), web("b", nil)))
+	if p.Run.Usual != 65 || p.Run.Probes != 129 || p.Run.Descriptors != 65*2+10 || p.Checks[0].Probes() != 128 || p.Checks[0].Longest != 10*time.Second {
+		t.Errorf("%+v, %d probes, %s", p.Run, p.Checks[0].Probes(), p.Checks[0].Longest)
+	}
+	if l := p.Loop; l.Steady.Exact || l.Steady.Peak < 64 || l.Failing.Peak < 128 || l.Descriptors < 64*2+70 || l.InFlight > 2 {
+		t.Errorf("%+v", l)
+	}
+	if got, want := p.Loop.Steady.Average, 65./30; got != want {
+		t.Errorf("%v probes a second, want %v", got, want)
+	}
+	one := New(options(web("a", func(c *check.Check) { c.Retry.Attempts = 2 })))
+	if p.Loop.Ports != one.Loop.Ports || one.Loop.Ports == 0 {
+		t.Errorf("%d ports, want %d", p.Loop.Ports, one.Loop.Ports)
 	}
 }
 

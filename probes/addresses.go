@@ -25,6 +25,10 @@ const (
 // maxSpread is how many addresses of a name one run probes.
 const maxSpread = 64
 
+// bothProbes is how many family: both makes: one for each family, and the one
+// that takes whichever is faster.
+const bothProbes = 3
+
 // The facts of a run that goes to several addresses.
 const (
 	foundFact  = "addresses.found"
@@ -37,12 +41,12 @@ const part4, part6 = "v4", "v6"
 // spreadFacts declares what resolving and a run to several addresses observe.
 func spreadFacts() []check.Fact {
 	return append(resolveFacts(), []check.Fact{
-		{Name: foundFact, Type: check.Int, Doc: "how many addresses the name has; only with address: all"},
-		{Name: probedFact, Type: check.Int, Doc: fmt.Sprintf("how many of them were probed, %d at most; only with address: all", maxSpread)},
-		{Name: part4 + ".up", Type: check.Bool, Doc: "whether IPv4 alone works; only with family: both, as the next three"},
-		{Name: part4 + ".latency", Type: check.Duration, Doc: "latency over IPv4 alone, when it works"},
-		{Name: part6 + ".up", Type: check.Bool, Doc: "whether IPv6 alone works"},
-		{Name: part6 + ".latency", Type: check.Duration, Doc: "latency over IPv6 alone, when it works"},
+		{Name: foundFact, Type: check.Int, Doc: "how many addresses the name has; only with address: all", Option: "address: all"},
+		{Name: probedFact, Type: check.Int, Doc: fmt.Sprintf("how many of them were probed, %d at most; only with address: all", maxSpread), Option: "address: all"},
+		{Name: part4 + ".up", Type: check.Bool, Doc: "whether IPv4 alone works; only with family: both, as the next three", Option: "family: both"},
+		{Name: part4 + ".latency", Type: check.Duration, Doc: "latency over IPv4 alone, when it works", Option: "family: both"},
+		{Name: part6 + ".up", Type: check.Bool, Doc: "whether IPv6 alone works", Option: "family: both"},
+		{Name: part6 + ".latency", Type: check.Duration, Doc: "latency over IPv6 alone, when it works", Option: "family: both"},
 	}...)
 }
 
@@ -112,18 +116,22 @@ type spreadProbe struct {
 	host  string
 }
 
-// Footprint is that of all its connections, of which a name's addresses make
-// more.
+// Footprint is that of all its connections. Those to each address of a name leave
+// one port each for that address, of which there are as many for each.
 func (p *spreadProbe) Footprint() check.Footprint {
-	f, ok := p.routable.(check.Footprinter)
-	if !ok {
-		return check.Footprint{}
+	var made check.Footprint
+	if f, ok := p.routable.(check.Footprinter); ok {
+		made = f.Footprint()
 	}
-	one := f.Footprint()
-	if p.route.spread == bothFamilies {
-		one.Ports *= 3
+	_, err := netip.ParseAddr(p.host)
+	switch {
+	case p.route.spread == bothFamilies:
+		made.Ports *= bothProbes
+		made.Probes, made.AtOnce = bothProbes, bothProbes
+	case err != nil: // a name, whose addresses are not known yet
+		made.Probes, made.AtOnce = maxSpread, maxSpread
 	}
-	return one
+	return made
 }
 
 // Close closes what the probe keeps.

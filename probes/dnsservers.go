@@ -278,3 +278,12 @@ func (a *dnsAnswer) serial(q *question) (string, bool) {
 	}
 	return fields[2], true
 }
+
+// Footprint is that of a question to each server.
+func (g *dnsGroup) Footprint() check.Footprint {
+	all := check.Footprint{Probes: len(g.members), AtOnce: len(g.members)}
+	for _, member := range g.members {
+		all.Ports += member.Footprint().Ports
+	}
+	return all
+}

@@ -28,6 +28,9 @@ func (p *httpProbe) Footprint() check.Footprint {
 // Footprint is that of the connection.
 func (p *tcpProbe) Footprint() check.Footprint { return p.route.footprint() }
 
+// Footprint is that of the connection. Looking for versions and ciphers makes more.
+func (p *tlsProbe) Footprint() check.Footprint { return p.route.footprint() }
+
 // Footprint is that of the connection of the transports that make one. With
 // auto that is the exception.
 func (p *dnsProbe) Footprint() check.Footprint {

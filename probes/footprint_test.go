@@ -24,6 +24,11 @@ func TestFootprint(t *testing.T) {
 		o.Name, o.Server, o.Transport = "example.com", "127.0.0.1", transport
 		return o
 	}
+	servers := func(names ...string) check.Options {
+		o := newDNSOptions()
+		o.Name, o.Transport, o.Servers = "example.com", transportTCP, names
+		return o
+	}
 	for what, tt := range map[string]struct {
 		options check.Options
 		want    check.Footprint
@@ -36,6 +41,11 @@ func TestFootprint(t *testing.T) {
 		"dns":            {name(transportAuto), check.Footprint{}},
 		"dns over TCP":   {name(transportTCP), check.Footprint{Ports: 1}},
 		"dns over TLS":   {name(transportTLS), check.Footprint{Ports: 1}},
+		"all addresses":  {tcp(func(o *tcpOptions) { o.Host, o.Address = "name.example", "all" }), check.Footprint{Ports: 1, Probes: 64, AtOnce: 64}},
+		"all of one":     {tcp(func(o *tcpOptions) { o.Address = "all" }), check.Footprint{Ports: 1}},
+		"both families":  {tcp(func(o *tcpOptions) { o.Host, o.Family = "name.example", "both" }), check.Footprint{Ports: 3, Probes: 3, AtOnce: 3}},
+		"dns, servers":   {servers("192.0.2.1", "192.0.2.2"), check.Footprint{Ports: 2, Probes: 2, AtOnce: 2}},
+		"tls":            {&tlsOptions{Host: "127.0.0.1", Port: 443}, check.Footprint{Ports: 1}},
 		"icmp, no ports": {&icmpOptions{Host: "127.0.0.1", Count: 1, Interval: time.Second, Size: 56}, check.Footprint{}},
 	} {
 		plan, err := tt.options.Build(check.Setup{Needs: func(string) bool { return false }, Getenv: func(string) string { return "" }})

@@ -88,9 +88,9 @@ func httpFacts() []check.Fact {
 		{Name: "redirects", Type: check.Int, Unit: "hops", Doc: "number of redirects followed"},
 		{Name: "redirect_chain", Type: check.Strings, Doc: "URLs that redirected, in order"},
 		{Name: "connection", Type: check.String, Doc: "'reused' when the final response came over a connection kept from the run before, else 'fresh'"},
-		{Name: "connection.age", Type: check.Duration, Doc: "time since the connection was made, 0s for a fresh one; only with connection: reuse"},
-		{Name: "reconnected", Type: check.Bool, Doc: "a kept connection turned out closed and a fresh one took its place; only with connection: reuse"},
-		{Name: "unix", Type: check.String, Doc: "path of the Unix socket that the probe connected to; only with unix, and then there is no ip"},
+		{Name: "connection.age", Type: check.Duration, Doc: "time since the connection was made, 0s for a fresh one; only with connection: reuse", Option: "connection: reuse"},
+		{Name: "reconnected", Type: check.Bool, Doc: "a kept connection turned out closed and a fresh one took its place; only with connection: reuse", Option: "connection: reuse"},
+		{Name: "unix", Type: check.String, Doc: "path of the Unix socket that the probe connected to; only with unix, and then there is no ip", Option: "unix"},
 	}
 	facts = append(facts, fieldFacts()...)
 	facts = append(facts, authFacts()...)

@@ -14,10 +14,10 @@ const connectionBoth = "both"
 // warmFacts are of connection: both only.
 func warmFacts() []check.Fact {
 	return []check.Fact{
-		{Name: "cold.latency", Type: check.Duration, Doc: "time of the check over a fresh connection, the same as latency; only with connection: both"},
-		{Name: "warm.possible", Type: check.Bool, Doc: "the server kept the connection open for the second request; only with connection: both"},
-		{Name: "warm.latency", Type: check.Duration, Doc: "time of the second request, over the connection of the first; only with connection: both"},
-		{Name: "warm.status", Type: check.Int, Code: check.HTTPStatus, Doc: "status code of the second response; only with connection: both"},
+		{Name: "cold.latency", Type: check.Duration, Doc: "time of the check over a fresh connection, the same as latency; only with connection: both", Option: "connection: both"},
+		{Name: "warm.possible", Type: check.Bool, Doc: "the server kept the connection open for the second request; only with connection: both", Option: "connection: both"},
+		{Name: "warm.latency", Type: check.Duration, Doc: "time of the second request, over the connection of the first; only with connection: both", Option: "connection: both"},
+		{Name: "warm.status", Type: check.Int, Code: check.HTTPStatus, Doc: "status code of the second response; only with connection: both", Option: "connection: both"},
 	}
 }
 

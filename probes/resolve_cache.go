@@ -170,7 +170,7 @@ func (j *journey) setAge(cached bool, age time.Duration) {
 // resolveFacts declares what resolving observes beside resolved_name.
 func resolveFacts() []check.Fact {
 	return []check.Fact{
-		{Name: "dns.cached", Type: check.Bool, Doc: "whether the addresses come from an answer to an earlier run; only with dns: cached"},
-		{Name: "dns.age", Type: check.Duration, Doc: "time since that answer came, 0s for one of this run; only with dns: cached"},
+		{Name: "dns.cached", Type: check.Bool, Doc: "whether the addresses come from an answer to an earlier run; only with dns: cached", Option: "dns: cached"},
+		{Name: "dns.age", Type: check.Duration, Doc: "time since that answer came, 0s for one of this run; only with dns: cached", Option: "dns: cached"},
 	}
 }

@@ -38,7 +38,7 @@ func sshFacts() []check.Fact {
 		check.Fact{Name: "key.fingerprint", Type: check.String, Doc: "its fingerprint as ssh-keygen -l prints it, beginning with SHA256:"},
 		check.Fact{Name: "key.algorithm", Type: check.String, Doc: "signature algorithm by which the server has proved that it holds the key"},
 		check.Fact{Name: hostKeysFact, Type: check.Map, Doc: "fingerprints of the server's keys by type; an expectation that names it makes sonde ask for each type over a connection of its own"},
-		check.Fact{Name: "known", Type: check.Bool, Doc: "known_hosts has the key for this host; only with known_hosts"},
+		check.Fact{Name: "known", Type: check.Bool, Doc: "known_hosts has the key for this host; only with known_hosts", Option: "known_hosts"},
 		check.Fact{Name: "kex", Type: check.String, Doc: "key exchange that was agreed on"},
 		check.Fact{Name: "cipher", Type: check.String, Doc: "cipher from server to client that was agreed on"},
 		check.Fact{Name: "offers.kex", Type: check.Strings, Doc: "key exchanges that the server offers"},

@@ -354,9 +354,10 @@ func (s *step) expand(lookup func(*reference) value, whole func(*reference) stri
 	})
 }
 
-// Footprint is that of the connections of all steps.
+// Footprint is that of the connections of all steps, which are made one after the
+// other.
 func (p *stepsProbe) Footprint() check.Footprint {
-	var all check.Footprint
+	all := check.Footprint{Probes: len(p.requests) + len(p.cleanup)}
 	pools := make(map[string]bool)
 	for _, s := range slices.Concat(p.requests, p.cleanup) {
 		if s.pool != "" && pools[s.pool] {

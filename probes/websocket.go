@@ -29,8 +29,8 @@ func wsFacts() []check.Fact {
 		{Name: "answer", Type: check.String, Doc: "the last message that a step with expect received"},
 		{Name: "captures", Type: check.Map, Doc: "groups that the steps' regular expressions captured, by name or number"},
 		{Name: "dialogue", Type: check.Bool, Doc: "every step of the dialogue went as expected"},
-		{Name: "pong", Type: check.Bool, Doc: "the server answered the ping; only with ping"},
-		{Name: "ping.rtt", Type: check.Duration, Doc: "time from the ping to its pong; only with ping"},
+		{Name: "pong", Type: check.Bool, Doc: "the server answered the ping; only with ping", Option: "ping"},
+		{Name: "ping.rtt", Type: check.Duration, Doc: "time from the ping to its pong; only with ping", Option: "ping"},
 		{Name: "close.code", Type: check.Int, Doc: "the server's status code of the closing handshake (RFC 6455 section 7.4); 1005 when it gave none, 1006 when the connection ended without one"},
 		{Name: "close.reason", Type: check.String, Doc: "the server's reason beside the code"},
 	}

@@ -42,6 +42,7 @@ func (c *card) Put(r check.Result) error {
 	c.sum.Add(r)
 	c.section([]string{c.header(r)}, "")
 	c.section(bars(r, c.o.Width-2, c.p), "  ")
+	c.section(partLines(r, c.o, c.o.Width-2), "  ")
 	c.section(sampleLines(r, c.o, c.o.Width-2), "  ")
 	c.section(c.facts(r), "  ")
 	c.section(c.expectations(r), "  ")

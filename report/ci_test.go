@@ -35,7 +35,7 @@ func failed(r check.Result) bool { return r.Verdict == check.Down || r.Verdict =
 
 // slices of results that every format must bear.
 func variety() map[string][]check.Result {
-	return map[string][]check.Result{"sample": sample(), "hostile": hostile(), "none": nil, "many": many(300)}
+	return map[string][]check.Result{"sample": sample(), "hostile": hostile(), "none": nil, "many": many(300), "parts": withParts()}
 }
 
 func TestJUnit(t *testing.T) {
@@ -173,7 +173,7 @@ func TestGitLab(t *testing.T) {
 // TestNagios holds the guidelines' form: a status, one bar, and no more than
 // Nagios reads.
 func TestNagios(t *testing.T) {
-	want := map[string]string{"sample": "CRITICAL", "hostile": "CRITICAL", "none": "UNKNOWN", "many": "CRITICAL"}
+	want := map[string]string{"sample": "CRITICAL", "hostile": "CRITICAL", "none": "UNKNOWN", "many": "CRITICAL", "parts": "CRITICAL"}
 	for name, results := range variety() {
 		text := in(t, "nagios", results)
 		first, _, _ := strings.Cut(text, "\n")

@@ -55,6 +55,12 @@ func detail(r check.Result, columns int, p palette) []string {
 	return lines
 }
 
+// plainDetail returns detail and the parts, one a line, for formats that know no
+// columns.
+func plainDetail(r check.Result) []string {
+	return slices.Concat(detail(r, 0, palette{}), partLines(r, Options{}, 0))
+}
+
 // finding describes a missed expectation: what was wanted, seen, and where it
 // stands.
 func finding(f check.Finding) string {

@@ -70,7 +70,7 @@ func annotation(o Options, level string, r check.Result) string {
 	if r.Flaky {
 		title += ", flaky"
 	}
-	lines := append([]string{clean(r.Target)}, detail(r, 0, palette{})...)
+	lines := append([]string{clean(r.Target)}, plainDetail(r)...)
 	return GitHubCommand{level, file, line, 0, title, strings.Join(lines, "\n")}.String()
 }
 

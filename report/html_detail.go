@@ -31,6 +31,7 @@ type htmlDetail struct {
 	Findings  []htmlFinding
 	Waterfall *htmlWaterfall
 	Sample    *htmlSample
+	Parts     []htmlPart
 	Attempts  []htmlAttempt
 	Reproduce string
 	About     []htmlPair // where it is defined, tags, labels, times
@@ -42,6 +43,9 @@ type htmlFinding struct {
 	Level, Expect, Got, Where string
 	Note                      string
 }
+
+// htmlPart is an address or a family of a check that goes to several.
+type htmlPart struct{ Class, Symbol, Verdict, Name, Latency, Code, Message string }
 
 type htmlAttempt struct{ Code, Message string }
 
@@ -75,6 +79,13 @@ func htmlDetailOf(r check.Result) htmlDetail {
 		d.Findings = append(d.Findings, htmlFinding{
 			OK: f.OK, Level: f.Level.String(), Expect: tidy(f.Expect, htmlText), Got: tidy(got(f), htmlText), Note: tidy(f.Note, htmlText),
 			Where: tidy(place(f.File, f.Line), htmlName),
+		})
+	}
+	for _, p := range worstFirst(r.Parts) {
+		like := check.Result{Verdict: p.Verdict, Latency: p.Latency}
+		d.Parts = append(d.Parts, htmlPart{
+			Class: htmlClass(like), Symbol: symbol(like), Verdict: p.Verdict.String(), Name: tidy(p.Name, htmlName), Latency: latency(like),
+			Code: tidy(string(p.Reason.Code), htmlText), Message: tidy(sentence(p.Reason), htmlText),
 		})
 	}
 	for _, a := range r.Failed {

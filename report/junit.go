@@ -99,7 +99,7 @@ func junitSuiteOf(o Options, r check.Result) junitSuite {
 	if !r.Started.IsZero() {
 		s.Timestamp = r.Started.UTC().Format("2006-01-02T15:04:05")
 	}
-	body := strings.Join(detail(r, 0, palette{}), "\n")
+	body := strings.Join(plainDetail(r), "\n")
 	text := &junitText{Message: clean(reason(r.Reason)), Type: clean(string(r.Reason.Code)), Text: "\n" + body + "\n"}
 	switch {
 	case r.Flaky && o.fails(r):
@@ -155,6 +155,9 @@ func junitProperties(r check.Result) []junitProperty {
 	}
 	for _, f := range factLines(r, true) {
 		props = append(props, junitProperty{"fact." + f.name, f.value})
+	}
+	for _, p := range r.Parts {
+		props = append(props, junitProperty{"part." + clean(p.Name), partOutcome(p)})
 	}
 	return props
 }

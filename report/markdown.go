@@ -78,7 +78,7 @@ func (m *markdown) table(results []check.Result) {
 func markdownDetail(r check.Result) string {
 	text := "\n<details><summary>" + markdownSymbol(r) + " " + markdownText(r.ID, 200) + "</summary>\n\n"
 	// An indented block cannot be ended by what stands in it, as a fence can.
-	for _, l := range detail(r, 0, palette{}) {
+	for _, l := range plainDetail(r) {
 		text += "    " + short(l, 2000) + "\n"
 	}
 	return text + "\n</details>\n"

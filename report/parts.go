@@ -11,13 +11,9 @@ import (
 // asked for.
 const briefParts = 16
 
-// partLines has a line for each part of a result, what is worst first: its name,
-// verdict, latency, and why it is not up.
-func partLines(r check.Result, o Options, columns int) []string {
-	if len(r.Parts) == 0 {
-		return nil
-	}
-	parts := slices.Clone(r.Parts)
+// worstFirst returns the parts sorted by their verdicts.
+func worstFirst(parts []check.Part) []check.Part {
+	parts = slices.Clone(parts)
 	slices.SortStableFunc(parts, func(a, b check.Part) int {
 		switch {
 		case a.Verdict.Worse(b.Verdict):
@@ -27,6 +23,13 @@ func partLines(r check.Result, o Options, columns int) []string {
 		}
 		return 0
 	})
+	return parts
+}
+
+// partLines has a line for each part of a result, what is worst first: its name,
+// verdict, latency, and why it is not up.
+func partLines(r check.Result, o Options, columns int) []string {
+	parts := worstFirst(r.Parts)
 	left := 0
 	if !o.Verbose && len(parts) > briefParts {
 		parts, left = parts[:briefParts], len(parts)-briefParts
@@ -37,17 +40,22 @@ func partLines(r check.Result, o Options, columns int) []string {
 	}
 	var lines []string
 	for _, p := range parts {
-		text := fmt.Sprintf("%s  %-8s", pad(clean(p.Name), wide), p.Verdict)
-		if p.Latency > 0 {
-			text += "  " + check.FormatDuration(p.Latency)
-		}
-		if !p.Reason.IsZero() {
-			text += "  " + clean(reason(p.Reason))
-		}
-		lines = append(lines, wrapText(text, columns)...)
+		lines = append(lines, wrapText(pad(clean(p.Name), wide)+"  "+partOutcome(p), columns)...)
 	}
 	if left > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", left))
 	}
 	return lines
+}
+
+// partOutcome is a part's verdict, latency, and why it is not up, on one line.
+func partOutcome(p check.Part) string {
+	text := fmt.Sprintf("%-8s", p.Verdict)
+	if p.Latency > 0 {
+		text += "  " + check.FormatDuration(p.Latency)
+	}
+	if !p.Reason.IsZero() {
+		text += "  " + clean(reason(p.Reason))
+	}
+	return text
 }

@@ -103,8 +103,20 @@ func (m *metrics) verdict(labels string, r check.Result) {
 	if !r.Started.IsZero() {
 		m.add("sonde_started_timestamp_seconds", "When the attempt that is reported began", labels, unix(r.Started))
 	}
+	m.parts(labels, r)
 	if r.Reason.Code != "" {
 		m.add("sonde_reason_info", "Why the check is not up", labels+promLabel("code", string(r.Reason.Code)), 1)
+	}
+}
+
+// parts counts the parts by verdict. Their names are no labels: they are a name's
+// addresses, which come and go.
+func (m *metrics) parts(labels string, r check.Result) {
+	if len(r.Parts) == 0 {
+		return
+	}
+	for _, v := range []check.Verdict{check.Up, check.Degraded, check.Down, check.Unknown} {
+		m.add("sonde_parts", "Parts of the run by verdict, such as the addresses of a name", labels+promLabel("verdict", v.String()), float64(r.PartsThat(v)))
 	}
 }
 

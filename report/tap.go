@@ -72,6 +72,13 @@ func tapDiagnostics(b *bytes.Buffer, r check.Result) {
 		fmt.Fprintf(b, "    - code: %s\n      message: %s\n      duration_ms: %.3f\n", quoted(string(a.Code)), quoted(a.Message), a.Latency.Seconds()*1000)
 	}
 	tapMissed(b, r.Findings)
+	if len(r.Parts) > 0 {
+		b.WriteString("  parts:\n")
+	}
+	for _, p := range r.Parts {
+		fmt.Fprintf(b, "    - name: %s\n      verdict: %q\n      code: %s\n      message: %s\n      duration_ms: %.3f\n",
+			quoted(p.Name), p.Verdict, quoted(string(p.Reason.Code)), quoted(p.Reason.Message), p.Latency.Seconds()*1000)
+	}
 	field("reproduce", r.Reproduce)
 	b.WriteString("  ...\n")
 }

@@ -79,26 +79,29 @@ func (m *meter) attempt(ctx context.Context, c *check.Check, timeout time.Durati
 	mark := m.watch.begin()
 	defer m.watch.end()
 	started := time.Now()
-	failed := m.observe(ctx, c, timeout, r)
+	failed := m.observe(ctx, c, timeout, func(r *check.Result) {
+		if r.Verdict == check.Down {
+			m.excuse(c, r, timeout, time.Since(started), mark)
+		}
+	}, r)
 	r.Started = m.watch.clock.wall().Add(-time.Since(started))
-	if r.Verdict == check.Down {
-		m.excuse(c, r, timeout, time.Since(started), mark)
-	}
 	return failed
 }
 
-// observe lets the probe look and judges what it saw. A panic of either is a
-// result too. It reports whether a failure stopped the probe.
-func (m *meter) observe(ctx context.Context, c *check.Check, timeout time.Duration, r *check.Result) bool {
+// observe lets the probe look, judges what it saw, and excuses it where this
+// process is to blame. A panic of either is a result too. It reports whether a
+// failure stopped the probe.
+func (m *meter) observe(ctx context.Context, c *check.Check, timeout time.Duration, excuse func(*check.Result), r *check.Result) bool {
 	defer recovered(c, r)
 	actx := &attemptContext{Context: ctx, deadline: time.Now().Add(timeout)}
 	defer actx.end(context.Canceled)
 	if spreader, ok := c.Probe.(check.Spreader); ok {
-		return m.spread(ctx, actx, c, spreader, r)
+		return m.spread(ctx, actx, c, spreader, excuse, r)
 	}
 	o := c.Probe.Observe(actx)
 	unlessCut(ctx, &o)
 	*r = c.Result(&o, c.Judge(&o))
+	excuse(r)
 	return !o.Failure.IsZero()
 }
 

@@ -8,13 +8,15 @@ import (
 )
 
 // spread observes the parts of a check's probe in place of it, all at the same
-// time, and fills r. actx is the attempt's context, below the run's. It reports
-// whether a failure stopped what stands for the run.
-func (m *meter) spread(ctx, actx context.Context, c *check.Check, probe check.Spreader, r *check.Result) bool {
+// time, and fills r. actx is the attempt's context, below the run's. What this
+// process is to blame for is excused part by part, before they are counted. It
+// reports whether a failure stopped what stands for the run.
+func (m *meter) spread(ctx, actx context.Context, c *check.Check, probe check.Spreader, excuse func(*check.Result), r *check.Result) bool {
 	s := probe.Spread(actx)
 	if !s.Found.Failure.IsZero() {
 		unlessCut(ctx, &s.Found)
 		*r = c.Result(&s.Found, c.Judge(&s.Found))
+		excuse(r)
 		return true
 	}
 	parts := make([]check.Result, len(s.Parts))
@@ -40,6 +42,10 @@ func (m *meter) spread(ctx, actx context.Context, c *check.Check, probe check.Sp
 	if broken != nil {
 		panic(broken) // for observe
 	}
+	for i := range parts {
+		excuse(&parts[i])
+	}
 	*r = c.SpreadResult(&s, parts, &whole)
+	excuse(r)
 	return !r.Passed()
 }

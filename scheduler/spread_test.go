@@ -51,3 +51,39 @@ func TestSpreadRuns(t *testing.T) {
 		})
 	}
 }
+
+// TestSpreadStalls takes what failed for want of time while the process was held
+// up for unknown in each part, and so in what they make together.
+func TestSpreadStalls(t *testing.T) {
+	const ms = time.Millisecond
+	for name, spread := range map[string]func(check.SpreadPart, check.SpreadPart) check.Spread{
+		"needed": func(a, b check.SpreadPart) check.Spread {
+			return check.Spread{Need: 2, Parts: []check.SpreadPart{a, b}}
+		},
+		"whole": func(a, b check.SpreadPart) check.Spread {
+			return check.Spread{Whole: takes(ms), Parts: []check.SpreadPart{a, b}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMeter(newFakeClock().clock())
+				held := probeFunc(func(context.Context) check.Observation {
+					m.watch.mu.Lock()
+					m.watch.last -= time.Second + beat
+					m.watch.mu.Unlock()
+					m.watch.look()
+					return failure(check.ConnectTimeout, "no answer")
+				})
+				c := &check.Check{ID: "a", Timeout: time.Second, Probe: parts{spread(check.SpreadPart{Name: "a", Probe: held}, check.SpreadPart{Name: "b", Probe: takes(ms)})}}
+				var r check.Result
+				m.run(t.Context(), c, &r)
+				if r.Verdict != check.Unknown || r.Reason.Code != check.LocalOverload {
+					t.Errorf("%s %v", r.Verdict, r.Reason)
+				}
+				if a, b := r.Parts[0], r.Parts[1]; a.Verdict != check.Unknown || a.Reason.Code != check.LocalOverload || b.Verdict != check.Up {
+					t.Errorf("%s %v, %s", a.Verdict, a.Reason, b.Verdict)
+				}
+			})
+		})
+	}
+}

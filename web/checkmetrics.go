@@ -25,6 +25,7 @@ func (c *checkCollector) Collect(ch chan<- prometheus.Metric) {
 	started := prometheus.NewDesc("sonde_last_run_timestamp_seconds", "When the check's latest run began", labels, nil)
 	since := prometheus.NewDesc("sonde_verdict_since_timestamp_seconds", "When the check got the verdict that it has", labels, nil)
 	phase := prometheus.NewDesc("sonde_phase_duration_seconds", "Duration of the latest run by phase", append(labels, "phase"), nil)
+	parts := prometheus.NewDesc("sonde_parts", "Parts of the latest run by verdict, such as the addresses of a name; absent for a check without parts", append(labels, "verdict"), nil)
 	summed := prometheus.NewDesc("sonde_checks_summed", "Checks that have no metrics of their own", nil, nil)
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
@@ -49,6 +50,12 @@ func (c *checkCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(since, seconds(st.since), st.id, r.Kind)
 		for _, p := range r.Phases {
 			gauge(phase, p.Duration.Seconds(), st.id, r.Kind, p.Name)
+		}
+		for _, v := range []check.Verdict{check.Up, check.Degraded, check.Down, check.Unknown} {
+			if len(r.Parts) == 0 {
+				break
+			}
+			gauge(parts, float64(r.PartsThat(v)), st.id, r.Kind, v.String())
 		}
 	}
 	gauge(summed, float64(without))

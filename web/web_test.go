@@ -85,7 +85,12 @@ func TestMetricsOfChecks(t *testing.T) {
 		`sonde_latency_seconds_bucket{check="a",kind="toy",le="0.025"} 0`, `sonde_latency_seconds_bucket{check="a",kind="toy",le="0.05"} 3`,
 		`sonde_check_info{check="b",kind="toy",label_te_am="***",target="toy://b"} 1`, "!sonde_up{", "!s3cret", "sonde_checks 2")
 	s.Put(result("a", check.Down))
-	demand(t, s, "/metrics", 200, `sonde_up{check="a",kind="toy"} 0`)
+	demand(t, s, "/metrics", 200, `sonde_up{check="a",kind="toy"} 0`, "!sonde_parts")
+	parted := result("a", check.Down)
+	parted.Parts = []check.Part{{Name: "192.0.2.1", Verdict: check.Up}, {Name: "192.0.2.2", Verdict: check.Down}, {Name: "192.0.2.3", Verdict: check.Up}}
+	s.Put(parted)
+	demand(t, s, "/metrics", 200, `sonde_parts{check="a",kind="toy",verdict="up"} 2`, `sonde_parts{check="a",kind="toy",verdict="down"} 1`,
+		`sonde_parts{check="a",kind="toy",verdict="unknown"} 0`, "!192.0.2.")
 	s.SetChecks([]*check.Check{masked})
 	demand(t, s, "/metrics", 200, `!check="a"`, `check="b"`)
 	// The run in flight of a check that is gone counts among its kind.
