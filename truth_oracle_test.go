@@ -159,8 +159,8 @@ func healthyNames(t *testing.T) []string {
 		fmt.Sprintf(`dns: {name: web.test, type: MX, server: %q, transport: tcp}`, plain),
 		fmt.Sprintf(`dns: {name: web.test, type: A, servers: [%q, %q]}`, plain, other),
 		fmt.Sprintf(`dns: {name: web.test, type: A, server: %q, transport: tls, tls: {ca: %q, classic_keys: true}}`, overTLS, caFile),
-		fmt.Sprintf(`dns: {name: web.test, type: A, server: "https://%s/dns-query", tls: {ca: %q}}`, overHTTPS, caFile),
-		fmt.Sprintf(`dns: {name: web.test, type: A, server: %q, transport: quic, tls: {ca: %q}}`, doqServer(t, secure.Clone(), zone), caFile),
+		fmt.Sprintf(`dns: {name: web.test, type: A, server: "https://%s/dns-query", tls: {ca: %q, classic_keys: true}}`, overHTTPS, caFile),
+		fmt.Sprintf(`dns: {name: web.test, type: A, server: %q, transport: quic, tls: {ca: %q, classic_keys: true}}`, doqServer(t, secure.Clone(), zone), caFile),
 	}
 }
 
