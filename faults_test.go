@@ -93,8 +93,23 @@ var faultCases = []struct {
 	{"chunk-extensions", "down http.malformed", false},
 	{"endless-trailers", "down http.malformed", false},
 	{"deep-json", "down expect.json", false},
+	{"socks-silence", "down connect.timeout", true},
+	{"socks-garbage", "down connect.unreachable", false},
+	{"socks-refusal", "down connect.unreachable", false},
+	{"proxy-407", "down http.status", false},
+	{"proxy-silence", "down connect.timeout", true},
+	{"proxy-endless", "down http.header_too_large", false},
+	{"token-refused", "down http.status", false},
+	{"digest-garbage", "down http.status", false},
+	{"cookie-loop", "down http.redirect_limit", false},
+	{"token-silence", "unknown local.auth", true},
 
-	// D. HTTP/2, WebSocket and gRPC
+	// D. HTTP/2, HTTP/3, WebSocket and gRPC
+	{"h3-silence", "down connect.timeout", true},
+	{"h3-closed", "down connect.refused", false},
+	{"h3-garbage", "down tls.plaintext", true},
+	{"h3-version", "down tls.version", false},
+	{"h3-reset", "down http.stream_reset", false},
 	{"h2-silence", "down http.header_timeout", true},
 	{"h2-garbage", "down http.malformed", false},
 	{"h2-announced-frame", "down http.header_timeout", true},
@@ -115,6 +130,20 @@ var faultCases = []struct {
 	{"grpc-huge-message", "down http.body_too_large", false},
 	{"grpc-not-serving", "down expect.status", false},
 
+	// Databases
+	{"redis-silence", "down reply.timeout", true},
+	{"redis-endless-line", "down reply.malformed", false},
+	{"redis-huge-text", "down reply.malformed", false},
+	{"redis-other", "down reply.malformed", false},
+	{"redis-loading", "down reply.error", false},
+	{"redis-noauth", "down reply.auth", false},
+	{"sql-silence", "down reply.timeout", true},
+	{"sql-other", "down reply.malformed", false},
+	{"sql-huge-message", "down reply.malformed", false},
+	{"sql-endless-notices", "down reply.malformed", false},
+	{"sql-plain-password", "down reply.auth", false},
+	{"sql-refused", "down reply.auth", false},
+
 	// E. DNS
 	{"nxdomain", "down dns.nxdomain", false},
 	{"servfail", "down dns.servfail", false},
@@ -127,6 +156,26 @@ var faultCases = []struct {
 	{"cname-loop", "down dns.malformed", false},
 	{"nodata", "down dns.nodata", false},
 	{"dns-sinkhole", "degraded expect.answers", false},
+	{"doh-web-page", "down dns.malformed", false},
+	{"dnssec-bogus", "down dns.bogus", false},
+
+	// Datagrams, SSH, time
+	{"udp-silence", "down connect.timeout", true},
+	{"udp-closed", "down connect.refused", false},
+	{"udp-huge", "down expect.dialogue", true},
+	{"udp-stranger", "down connect.timeout", true},
+	{"ssh-silence", "down ssh.timeout", true},
+	{"ssh-stall", "down ssh.timeout", true},
+	{"ssh-endless-text", "down ssh.malformed", false},
+	{"ssh-other", "down ssh.malformed", true},
+	{"ssh-ignore", "down ssh.malformed", false},
+	{"ssh-bad-exchange", "down ssh.malformed", false},
+	{"ssh-nothing-common", "down ssh.negotiation", false},
+	{"ntp-forged", "down connect.timeout", true},
+	{"ntp-silence", "down connect.timeout", true},
+	{"ntp-kiss", "down expect.kiss", false},
+	{"ntp-unsynchronised", "down expect.leap", false},
+	{"ntp-stratum-16", "down expect.stratum", false},
 }
 
 const (
@@ -228,10 +277,28 @@ func loadFault(t *testing.T, entry string) *check.Check {
 	return set.Checks[0]
 }
 
-// holdFaults probes the targets, each several times at once, and looks at the
-// live heap meanwhile.
+// holdFaults probes the targets and looks at the heap meanwhile. What is allocated
+// while the collector marks is live to it, garbage or not, so a measurement can
+// be too high, but not one after another.
 func holdFaults(t *testing.T, targets []*faultyTarget, limit time.Duration) {
 	t.Helper()
+	each := int64(heapPerProbe + 1)
+	for tries := 0; each > heapPerProbe && tries < 3; tries++ {
+		each = probeFaults(t, targets, limit)
+	}
+	if each > heapPerProbe {
+		t.Errorf("%d KiB of heap per probe, promised are %d", each>>10, heapPerProbe>>10)
+	}
+	for _, target := range targets {
+		if err := target.check.Close(); err != nil {
+			t.Errorf("%s: %v", target.name, err)
+		}
+	}
+}
+
+// probeFaults probes each of the targets several times at once and returns the
+// most live heap per probe.
+func probeFaults(t *testing.T, targets []*faultyTarget, limit time.Duration) (each int64) {
 	before := liveHeap()
 	var probing sync.WaitGroup
 	for _, target := range targets {
@@ -250,14 +317,7 @@ func holdFaults(t *testing.T, targets []*faultyTarget, limit time.Duration) {
 			most = max(most, liveHeap())
 		}
 	}
-	if each := int64(most-before) / int64(len(targets)*atOnce); each > heapPerProbe {
-		t.Errorf("%d KiB of heap per probe, promised are %d", each>>10, heapPerProbe>>10)
-	}
-	for _, target := range targets {
-		if err := target.check.Close(); err != nil {
-			t.Errorf("%s: %v", target.name, err)
-		}
-	}
+	return int64(most-before) / int64(len(targets)*atOnce)
 }
 
 func probeFault(t *testing.T, target *faultyTarget, limit time.Duration) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/internal/testnet"
 )
 
 // hostileCases are those that docs/hostile.md must have: of A to G and I all
@@ -63,6 +64,11 @@ func TestHostilePage(t *testing.T) {
 	for _, name := range hostileCases {
 		if !seen[name] {
 			t.Errorf("the case %s is missing", name)
+		}
+	}
+	for _, f := range testnet.Faults() {
+		if !seen[f.Case] {
+			t.Errorf("the fault %s is of %s, which is no case", f.Name, f.Case)
 		}
 	}
 	known := check.Codes()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -295,5 +296,36 @@ func TestAtomicFileRefuses(t *testing.T) {
 			f.discard()
 			t.Errorf("%.40q was opened", path)
 		}
+	}
+}
+
+// TestAtomicFileBehindALink replaces what the link leads to, with its mode, and
+// leaves the link.
+func TestAtomicFileBehindALink(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Log("making a link is a privilege here")
+		return
+	}
+	dir := t.TempDir()
+	target, link := filepath.Join(t.TempDir(), "real.json"), filepath.Join(dir, "link.json")
+	err := os.WriteFile(target, []byte("before"), 0o640)
+	if err := errors.Join(err, os.Chmod(target, 0o640), os.Symlink(target, link)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := createAtomic(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteString("after")
+	demandFile(t, target, "before", err)
+	demandFile(t, target, "after", f.commit())
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is %v, %v", info.Mode(), err)
+	}
+	if info, err := os.Stat(target); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left beside the link: %v, %v", entries, err)
 	}
 }

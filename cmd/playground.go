@@ -61,6 +61,7 @@ func faultNames() cobra.CompletionFunc {
 }
 
 func (a *App) playground(ctx context.Context) (err error) {
+	a.measuring.Store(true) // so that the first signal ends in Close
 	p, err := playground.Start()
 	if err != nil {
 		return err
@@ -71,7 +72,6 @@ func (a *App) playground(ctx context.Context) (err error) {
 // untilInterrupted says what runs and lets it run until Ctrl-C.
 func (a *App) untilInterrupted(ctx context.Context, servers io.Closer, introduce func() error) (err error) {
 	defer func() { err = errors.Join(err, servers.Close()) }()
-	a.measuring.Store(true) // so that the first signal ends in Close
 	if err := introduce(); err != nil {
 		return err
 	}
@@ -115,8 +115,12 @@ func (a *App) faults(ctx context.Context, wanted []string) error {
 	if slices.Contains(wanted, everyFault) {
 		wanted = names
 	}
-	f, err := playground.StartFaults(wanted)
-	if err != nil {
+	a.measuring.Store(true) // so that the first signal ends in Close
+	f, err := playground.StartFaults(ctx, wanted)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return nil // Ctrl-C is how it ends
+	case err != nil:
 		return err
 	}
 	return a.untilInterrupted(ctx, f, func() error {

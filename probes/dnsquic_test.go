@@ -3,7 +3,6 @@ package probes
 import (
 	"encoding/binary"
 	"io"
-	"net"
 	"strings"
 	"testing"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/internal/testnet"
 )
 
 // doqServer serves DNS over QUIC; answer gets each query with its stream.
@@ -143,10 +143,10 @@ func TestDNSOverQUICHostile(t *testing.T) {
 // closedUDP is a port where nobody listens.
 func closedUDP(t *testing.T) string {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	server, err := testnet.RefuseUDP()
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.Close()
-	return conn.LocalAddr().String()
+	closeLater(t, server)
+	return server.Addr()
 }

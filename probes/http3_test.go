@@ -158,34 +158,12 @@ func TestHTTP3NotOffered(t *testing.T) {
 // udpPeer answers each datagram as reply says; nil stays silent.
 func udpPeer(t *testing.T, reply func(got []byte) []byte) (addr string) {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeLater(t, conn)
-	go func() {
-		buf := make([]byte, 2048)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			if out := reply(buf[:n]); out != nil {
-				_, _ = conn.WriteTo(out, from)
-			}
+	host, port := listenUDP(t, func(got []byte, answer func([]byte)) {
+		if out := reply(got); out != nil {
+			answer(out)
 		}
-	}()
-	return conn.LocalAddr().String()
-}
-
-// negotiate is the answer of a server that knows only other versions (RFC 9000,
-// section 17.2.1).
-func negotiate(initial []byte) []byte {
-	to := initial[6 : 6+initial[5]]
-	from := initial[7+len(to) : 7+len(to)+int(initial[6+len(to)])]
-	out := append([]byte{0x80, 0, 0, 0, 0, byte(len(from))}, from...)
-	out = append(append(out, byte(len(to))), to...)
-	return append(out, 0xff, 0, 0, 29)
+	})
+	return net.JoinHostPort(host, port)
 }
 
 func TestD10NoQUIC(t *testing.T) {
@@ -193,7 +171,7 @@ func TestD10NoQUIC(t *testing.T) {
 	silent := udpPeer(t, func([]byte) []byte { return nil })
 	garbage := udpPeer(t, func([]byte) []byte { return []byte("no idea what you want\n") })
 	echo := udpPeer(t, bytes.Clone)
-	other := udpPeer(t, negotiate)
+	other := udpPeer(t, testnet.QUICVersions)
 	closed := closedUDP(t)
 	for name, tt := range map[string]struct {
 		addr string

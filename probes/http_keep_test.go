@@ -224,6 +224,29 @@ func TestA9C17NotKept(t *testing.T) {
 	}
 }
 
+// TestA9KeptConnectionGoesSilent has a peer that answers once and then never again
+// on that connection: the run that finds out is down in time and asks no second
+// time, the next has a fresh connection.
+func TestA9KeptConnectionGoesSilent(t *testing.T) {
+	t.Parallel()
+	site, asked := requests(t, func(_, request int) string {
+		if request == 0 {
+			return hello
+		}
+		<-t.Context().Done()
+		return ""
+	})
+	probe := reusing(t, site, nil)
+	wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "fresh", "status": 200}))
+	o := promptly(t, probe, brief)
+	wantFailure(t, o, check.HTTPHeaderTimeout)
+	wantFacts(t, o, check.FactsOf(map[string]any{"connection": "reused"}))
+	if n := len(asked); n != 2 {
+		t.Errorf("%d requests, want 2", n)
+	}
+	wantFacts(t, once(t, probe), check.FactsOf(map[string]any{"connection": "fresh", "reconnected": false, "status": 200}))
+}
+
 // TestNoWaitBehindTheBody wants the result as soon as the decoder has the body,
 // whether or not the connection can be kept then.
 func TestNoWaitBehindTheBody(t *testing.T) {

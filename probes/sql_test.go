@@ -1,8 +1,6 @@
 package probes
 
 import (
-	"encoding/binary"
-	"io"
 	"net"
 	"strings"
 	"testing"
@@ -30,46 +28,28 @@ func atSQL(t *testing.T, host, port string, d time.Duration, change func(*sqlOpt
 	return promptly(t, plan.Probe, d)
 }
 
-// pgMessage is one of PostgreSQL's.
-func pgMessage(kind byte, body string) string {
-	return string(kind) + string(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4))) + body
-}
-
 const pgSync = "S\x00\x00\x00\x04"
-
-// pgStarted reads the client's first message, then lets next go on.
-func pgStarted(turns []testnet.Turn, next func(net.Conn)) func(net.Conn) {
-	return func(conn net.Conn) {
-		var size [4]byte
-		if _, err := io.ReadFull(conn, size[:]); err != nil {
-			return
-		}
-		if _, err := io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(size[:]))-4); err == nil {
-			testnet.Converse(turns, next)(conn)
-		}
-	}
-}
 
 // pgWelcome is a login that asks for no password.
 func pgWelcome() string {
-	return pgMessage('R', "\x00\x00\x00\x00") + pgMessage('S', "server_version\x0018.1\x00") + pgMessage('S', "in_hot_standby\x00on\x00") +
-		pgMessage('Z', "I")
+	return testnet.PostgresMessage('R', "\x00\x00\x00\x00") + testnet.PostgresMessage('S', "server_version\x0018.1\x00") + testnet.PostgresMessage('S', "in_hot_standby\x00on\x00") +
+		testnet.PostgresMessage('Z', "I")
 }
 
 // pgRows begins a result with a column n and so many rows of it.
 func pgRows(n int) string {
 	column := "\x00\x01n\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x19\xff\xff\xff\xff\xff\xff\x00\x00"
-	return pgMessage('1', "") + pgMessage('2', "") + pgMessage('T', column) + strings.Repeat(pgMessage('D', "\x00\x01\x00\x00\x00\x0242"), n)
+	return testnet.PostgresMessage('1', "") + testnet.PostgresMessage('2', "") + testnet.PostgresMessage('T', column) + strings.Repeat(testnet.PostgresMessage('D', "\x00\x01\x00\x00\x00\x0242"), n)
 }
 
 // pgServer logs everybody in and answers a query.
 func pgServer(answer string) func(net.Conn) {
-	return pgStarted([]testnet.Turn{{Say: pgWelcome(), Until: pgSync}}, testnet.Say(answer))
+	return testnet.PostgresStarted([]testnet.Turn{{Say: pgWelcome(), Until: pgSync}}, testnet.Say(answer))
 }
 
 func TestSQL(t *testing.T) {
 	t.Parallel()
-	done := pgMessage('C', "SELECT 2\x00") + pgMessage('Z', "I")
+	done := testnet.PostgresMessage('C', "SELECT 2\x00") + testnet.PostgresMessage('Z', "I")
 	host, port := listen(t, pgServer(pgRows(2)+done))
 	o := atSQL(t, host, port, patience, nil)
 	wantFailure(t, o, "")
@@ -97,32 +77,32 @@ func TestSQL(t *testing.T) {
 func TestSQLGoesWrong(t *testing.T) {
 	t.Parallel()
 	first := func(text string) func(net.Conn) {
-		return pgStarted(nil, testnet.Say(text))
+		return testnet.PostgresStarted(nil, testnet.Say(text))
 	}
 	fails := func(code, message string) string {
-		return pgMessage('E', "SFATAL\x00VFATAL\x00C"+code+"\x00M"+message+"\x00\x00")
+		return testnet.PostgresMessage('E', "SFATAL\x00VFATAL\x00C"+code+"\x00M"+message+"\x00\x00")
 	}
-	sasl := pgMessage('R', "\x00\x00\x00\x0aSCRAM-SHA-256\x00\x00")
+	sasl := testnet.PostgresMessage('R', "\x00\x00\x00\x0aSCRAM-SHA-256\x00\x00")
 	tests := map[string]struct {
 		handler func(net.Conn)
 		code    check.Code
 		says    string
 	}{
 		"silence":             {testnet.Silence, check.ReplyTimeout, "login: no complete answer"},
-		"silence to a query":  {pgStarted([]testnet.Turn{{Say: pgWelcome(), Until: pgSync}}, testnet.Silence), check.ReplyTimeout, "query: no complete"},
+		"silence to a query":  {testnet.PostgresStarted([]testnet.Turn{{Say: pgWelcome(), Until: pgSync}}, testnet.Silence), check.ReplyTimeout, "query: no complete"},
 		"rows stall":          {pgServer(pgRows(1)), check.ReplyTimeout, "query: no complete"},
-		"dribble":             {testnet.Drip(pgMessage('R', "\x00\x00\x00\x00"), 50*time.Millisecond), check.ReplyTimeout, "login: no complete"},
+		"dribble":             {testnet.Drip(testnet.PostgresMessage('R', "\x00\x00\x00\x00"), 50*time.Millisecond), check.ReplyTimeout, "login: no complete"},
 		"closes":              {func(net.Conn) {}, check.ConnectReset, "login: "},
-		"closes at the query": {pgStarted([]testnet.Turn{{Say: pgWelcome(), Until: pgSync}}, func(net.Conn) {}), check.ConnectReset, "query: "},
+		"closes at the query": {testnet.PostgresStarted([]testnet.Turn{{Say: pgWelcome(), Until: pgSync}}, func(net.Conn) {}), check.ConnectReset, "query: "},
 		"another protocol":    {first("HTTP/1.1 400 Bad Request\r\n\r\n"), check.ReplyMalformed, "does not speak"},
 		"huge message":        {first("R\x7f\xff\xff\xff"), check.ReplyMalformed, "more than the limit"},
 		"message too short":   {first("R\x00\x00\x00\x00"), check.ReplyMalformed, "more than the limit"},
-		"unknown message":     {first(pgMessage('~', "x")), check.ReplyMalformed, "login: "},
-		"cut body":            {first(pgMessage('R', "\x00")), check.ReplyMalformed, "login: "},
-		"endless settings":    {flood(pgMessage('S', "a\x00b\x00")), check.ReplyMalformed, "more than the limit"},
-		"endless notices":     {flood(pgMessage('N', "SNOTICE\x00\x00")), check.ReplyMalformed, "more than the limit"},
-		"endless proof":       {pgStarted([]testnet.Turn{{Say: sasl, Until: "n=,r="}}, testnet.Say(pgMessage('R', "\x00\x00\x00\x0br=x,s=c2FsdA==,i=9999999"))), check.ReplyMalformed, "iterations"},
-		"plain password":      {first(pgMessage('R', "\x00\x00\x00\x03")), check.ReplyAuth, "plain text"},
+		"unknown message":     {first(testnet.PostgresMessage('~', "x")), check.ReplyMalformed, "login: "},
+		"cut body":            {first(testnet.PostgresMessage('R', "\x00")), check.ReplyMalformed, "login: "},
+		"endless settings":    {flood(testnet.PostgresMessage('S', "a\x00b\x00")), check.ReplyMalformed, "more than the limit"},
+		"endless notices":     {flood(testnet.PostgresMessage('N', "SNOTICE\x00\x00")), check.ReplyMalformed, "more than the limit"},
+		"endless proof":       {testnet.PostgresStarted([]testnet.Turn{{Say: sasl, Until: "n=,r="}}, testnet.Say(testnet.PostgresMessage('R', "\x00\x00\x00\x0br=x,s=c2FsdA==,i=9999999"))), check.ReplyMalformed, "iterations"},
+		"plain password":      {first(testnet.PostgresMessage('R', "\x00\x00\x00\x03")), check.ReplyAuth, "plain text"},
 		"wrong password":      {first(fails("28P01", "password authentication failed")), check.ReplyAuth, "28P01"},
 		"no entry in pg_hba":  {first(fails("28000", "no pg_hba.conf entry")), check.ReplyAuth, "no pg_hba.conf entry"},
 		"no database":         {first(fails("3D000", "database does not exist")), check.ReplyError, "3D000"},

@@ -1,7 +1,6 @@
 package probes
 
 import (
-	"encoding/binary"
 	"io"
 	"net"
 	"strconv"
@@ -139,11 +138,11 @@ func TestSSHGoesWrong(t *testing.T) {
 		"no version":         {testnet.Say("SSH-what\r\n"), check.SSHMalformed, []string{`"SSH-what" is no SSH banner`}, false},
 		"no packets":         {testnet.Say(banner + "HTTP/1.1 400 Bad Request\r\n\r\n"), check.SSHMalformed, []string{"key exchange: "}, false},
 		"ignored for ever":   {ignoring(banner), check.SSHMalformed, []string{"more than 512KiB in the key exchange"}, false},
-		"the wrong message":  {testnet.Say(banner + packet(1, "\x00\x00\x00\x02\x00\x00\x00\x04gone\x00\x00\x00\x00")), check.SSHMalformed, []string{"gone"}, false},
+		"the wrong message":  {testnet.Say(banner + testnet.SSHPacket(1, "\x00\x00\x00\x02\x00\x00\x00\x04gone\x00\x00\x00\x00")), check.SSHMalformed, []string{"gone"}, false},
 		"dribbled preamble":  {testnet.Drip("hello\r\n", 5*time.Millisecond), check.SSHMalformed, []string{"no SSH banner, the server said"}, true},
-		"nothing in common":  {testnet.Say(banner + kexInit("none", "none")), check.SSHNegotiation, []string{"no common key exchange algorithm", `"none"`}, false},
-		"no key of ours":     {testnet.Say(banner + kexInit("curve25519-sha256", "x-key")), check.SSHNegotiation, []string{"no common host key algorithm", `"x-key"`}, false},
-		"lies about lengths": {testnet.Say(banner + packet(20, strings.Repeat("\xff", 60))), check.SSHMalformed, []string{"key exchange: "}, false},
+		"nothing in common":  {testnet.Say(banner + testnet.SSHOffer("none", "none")), check.SSHNegotiation, []string{"no common key exchange algorithm", `"none"`}, false},
+		"no key of ours":     {testnet.Say(banner + testnet.SSHOffer("curve25519-sha256", "x-key")), check.SSHNegotiation, []string{"no common host key algorithm", `"x-key"`}, false},
+		"lies about lengths": {testnet.Say(banner + testnet.SSHPacket(20, strings.Repeat("\xff", 60))), check.SSHMalformed, []string{"key exchange: "}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -157,27 +156,11 @@ func TestSSHGoesWrong(t *testing.T) {
 	}
 }
 
-// packet is a packet of SSH before there is encryption.
-func packet(message byte, body string) string {
-	const padding = 8
-	b := binary.BigEndian.AppendUint32(nil, uint32(1+1+len(body)+padding))
-	return string(append(b, padding, message)) + body + strings.Repeat("\x00", padding)
-}
-
-// kexInit is a server's offer of one key exchange and one kind of key.
-func kexInit(kex, key string) string {
-	body := strings.Repeat("\x07", 16)
-	for _, list := range []string{kex, key, "aes128-ctr", "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256", "none", "none", "", ""} {
-		body += string(binary.BigEndian.AppendUint32(nil, uint32(len(list)))) + list
-	}
-	return packet(20, body+"\x00\x00\x00\x00\x00")
-}
-
 // ignoring sends messages that mean nothing (SSH_MSG_IGNORE).
 func ignoring(banner string) func(net.Conn) {
 	return func(conn net.Conn) {
 		if _, err := io.WriteString(conn, banner); err == nil {
-			flood(packet(2, "\x00\x00\x04\x00"+strings.Repeat("x", 1024)))(conn)
+			flood(testnet.SSHPacket(2, "\x00\x00\x04\x00"+strings.Repeat("x", 1024)))(conn)
 		}
 	}
 }
@@ -281,9 +264,9 @@ func TestSSHOptions(t *testing.T) {
 }
 
 func FuzzSSHKexInit(f *testing.F) {
-	f.Add([]byte(kexInit("curve25519-sha256", "ssh-ed25519")))
-	f.Add([]byte(packet(2, "\x00\x00\x00\x01x") + kexInit("", "")))
-	f.Add([]byte(packet(20, strings.Repeat("\xff", 60))))
+	f.Add([]byte(testnet.SSHOffer("curve25519-sha256", "ssh-ed25519")))
+	f.Add([]byte(testnet.SSHPacket(2, "\x00\x00\x00\x01x") + testnet.SSHOffer("", "")))
+	f.Add([]byte(testnet.SSHPacket(20, strings.Repeat("\xff", 60))))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		var o check.Observation
 		offers := parseKexInit(b)

@@ -1,6 +1,7 @@
 package playground
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -22,16 +23,17 @@ type Faulty struct {
 }
 
 // StartFaults starts the targets of the names, in the order of [Faults]; a name
-// that is none of theirs has no effect. The caller closes them.
-func StartFaults(names []string) (*Faulty, error) {
+// that is none of theirs has no effect. It stops when the context ends. The caller
+// closes them.
+func StartFaults(ctx context.Context, names []string) (*Faulty, error) {
 	f := &Faulty{}
-	if err := f.start(names); err != nil {
+	if err := f.start(ctx, names); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-func (f *Faulty) start(names []string) error {
+func (f *Faulty) start(ctx context.Context, names []string) error {
 	ca, err := testnet.NewCA()
 	if err != nil {
 		return fmt.Errorf("making the authority: %w", err)
@@ -45,6 +47,9 @@ func (f *Faulty) start(names []string) error {
 	for _, fault := range Faults() {
 		if !slices.Contains(names, fault.Name) {
 			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		running, err := fault.Start(ca)
 		if err != nil {

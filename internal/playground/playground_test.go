@@ -1,6 +1,7 @@
 package playground
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -60,5 +61,26 @@ func TestPlayground(t *testing.T) {
 	if conn, err := net.Dial("tcp", net.JoinHostPort(value("SMTP_HOST"), value("SMTP_PORT"))); err == nil {
 		_ = conn.Close()
 		t.Error("a server is left behind")
+	}
+}
+
+// TestFaultsInterrupted ends the start of all targets at once, and nothing is
+// left behind.
+func TestFaultsInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} {
+		t.Setenv(name, dir)
+	}
+	var names []string
+	for _, f := range Faults() {
+		names = append(names, f.Name)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if f, err := StartFaults(ctx, names); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", f, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

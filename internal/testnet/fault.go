@@ -20,7 +20,8 @@ type Fault struct {
 
 	// check is the kind's block of a check of the target, and more of its keys,
 	// as in a file in flow style. $ADDR, $HOST, $PORT stand for the address,
-	// $CA for the authority's file and $LARGE for a large one.
+	// $CA for the authority's file, $LARGE for a large one and $PASSWORD for a
+	// password that nobody has.
 	check string
 	start starter
 }
@@ -40,9 +41,10 @@ type Faulty struct {
 	server
 }
 
-// Faults returns all faults in the order of their cases.
+// Faults returns all faults, those of a part of docs/hostile.md together.
 func Faults() []Fault {
-	return slices.Concat(connectionFaults(), backlogFaults(), tlsFaults(), httpFaults(), bodyFaults(), http2Faults(), upgradeFaults(), dnsFaults())
+	return slices.Concat(connectionFaults(), backlogFaults(), tlsFaults(), httpFaults(), bodyFaults(), proxyFaults(), loginFaults(),
+		http2Faults(), quicFaults(), upgradeFaults(), databaseFaults(), dnsFaults(), datagramFaults(), sshFaults(), ntpFaults())
 }
 
 // Start starts the target on a free port of 127.0.0.1. The certificate, if it
@@ -59,17 +61,19 @@ func (f Fault) Start(ca *CA) (*Faulty, error) {
 // timeout as files have it. The folder is one of [WriteFaultFiles].
 func (f *Faulty) Check(dir, timeout string) string {
 	host, port, _ := strings.Cut(f.Addr(), ":")
-	quote := func(file string) string {
-		return "'" + strings.ReplaceAll(filepath.Join(dir, file), "'", "''") + "'"
+	quote := func(before, file, behind string) string {
+		return "'" + before + strings.ReplaceAll(filepath.Join(dir, file), "'", "''") + behind + "'"
 	}
-	text := strings.NewReplacer("$ADDR", f.Addr(), "$HOST", host, "$PORT", port, "$CA", quote(CAFile), "$LARGE", quote(largeFile)).Replace(f.check)
+	text := strings.NewReplacer("$ADDR", f.Addr(), "$HOST", host, "$PORT", port, "$CA", quote("", CAFile, ""),
+		"$LARGE", quote("", largeFile, ""), "$PASSWORD", quote("${file:", passwordFile, "}")).Replace(f.check)
 	return "- {name: " + f.Name + ", timeout: " + timeout + ", " + text + "}"
 }
 
 // The files that checks of faults refer to.
 const (
-	CAFile    = "ca.pem" // the authority's certificate
-	largeFile = "large.bin"
+	CAFile       = "ca.pem" // the authority's certificate
+	largeFile    = "large.bin"
+	passwordFile = "password"
 )
 
 // largeSize is more than the buffers of a connection take, bytes.
@@ -79,6 +83,9 @@ const largeSize = 32 << 20
 // folder. The large one has no content and takes no room.
 func WriteFaultFiles(dir string, ca *CA) error {
 	if err := os.WriteFile(filepath.Join(dir, CAFile), ca.PEM(), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, passwordFile), []byte("known to nobody"), 0o600); err != nil {
 		return err
 	}
 	large, err := os.OpenFile(filepath.Join(dir, largeFile), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)

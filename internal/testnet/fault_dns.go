@@ -1,7 +1,13 @@
 package testnet
 
 import (
+	"crypto"
+	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/binary"
+	"net"
+	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -30,6 +36,10 @@ func dnsFaults() []Fault {
 		{"cname-loop", "E8", "aliases in a circle", checkDNS, zoneOf("web.test. 60 IN CNAME b.test.", "b.test. 60 IN CNAME web.test.")},
 		{"nodata", "E12", "the name has no such record", checkDNS, rcode(dns.RcodeSuccess)},
 		{"dns-sinkhole", "E15", "a filter answers with 0.0.0.0", checkDNS + `, prefer: ["none(answers, # in ['0.0.0.0', '127.0.0.1'])"]`, zoneOf("web.test. 60 IN A 0.0.0.0")},
+		{"doh-web-page", "E19", "answers DNS over HTTPS with a web page", `dns: {name: web.test, type: A, server: "https://$ADDR/dns-query", tls: {ca: $CA}}`,
+			speaksTLS(Reply(okHead+"Content-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>"), nil)},
+		{"dnssec-bogus", "E22", "the address was changed after it was signed", `dns: {name: web.test, type: A, server: "$ADDR", dnssec: {validate: true, anchor: "` + bogusAnchor() + `"}}`,
+			asks(bogus)},
 	}
 }
 
@@ -90,4 +100,40 @@ func pointerLoop(q *DNSQuery) []byte {
 	here := uint16(len(raw))
 	raw = binary.BigEndian.AppendUint16(raw, 0xc000|here)
 	return append(raw, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1)
+}
+
+// bogusKey is the key of the zone that dnssec-bogus serves. It is no secret.
+func bogusKey() (*dns.DNSKEY, crypto.Signer) {
+	private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	return &dns.DNSKEY{
+		Hdr:   dns.RR_Header{Name: "web.test.", Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: 60},
+		Flags: 257, Protocol: 3, Algorithm: dns.ED25519, PublicKey: base64.StdEncoding.EncodeToString(private.Public().(ed25519.PublicKey)),
+	}, private
+}
+
+// bogusAnchor is the DS record of the key, without tabs.
+func bogusAnchor() string {
+	key, _ := bogusKey()
+	return strings.ReplaceAll(key.ToDS(dns.SHA256).String(), "\t", " ")
+}
+
+// bogus signs what it answers, and changes addresses behind that.
+func bogus(q *DNSQuery) {
+	key, private := bogusKey()
+	m := q.Answer()
+	m.SetEdns0(1232, true)
+	address := &dns.A{Hdr: dns.RR_Header{Name: "web.test.", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.IPv4(192, 0, 2, 1)}
+	records := map[uint16]dns.RR{dns.TypeDNSKEY: key, dns.TypeA: address}
+	if rr := records[q.Msg.Question[0].Qtype]; rr != nil {
+		sig := &dns.RRSIG{
+			Hdr:       dns.RR_Header{Name: "web.test.", Rrtype: dns.TypeRRSIG, Class: dns.ClassINET, Ttl: 60},
+			Inception: uint32(time.Now().Add(-time.Hour).Unix()), Expiration: uint32(time.Now().Add(day).Unix()),
+			KeyTag: key.KeyTag(), SignerName: "web.test.", Algorithm: key.Algorithm,
+		}
+		if sig.Sign(private, []dns.RR{rr}) == nil {
+			address.A = net.IPv4(192, 0, 2, 66)
+			m.Answer = []dns.RR{rr, sig}
+		}
+	}
+	q.ReplyMsg(m)
 }

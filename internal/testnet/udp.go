@@ -9,6 +9,7 @@ import (
 // UDPServer is a UDP server on loopback.
 type UDPServer struct {
 	conn    *net.UDPConn
+	out     *net.UDPConn // what replies are sent from, most often conn
 	handler func(datagram []byte, reply func([]byte))
 	busy    sync.WaitGroup
 }
@@ -17,11 +18,19 @@ type UDPServer struct {
 // one after another. Reply sends to whoever sent it, and may be called never or
 // many times.
 func ListenUDP(handler func(datagram []byte, reply func([]byte))) (*UDPServer, error) {
+	return listenUDP(handler, nil)
+}
+
+// listenUDP replies from another socket, if there is one, and closes it.
+func listenUDP(handler func(datagram []byte, reply func([]byte)), out *net.UDPConn) (*UDPServer, error) {
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return nil, err
 	}
-	s := &UDPServer{conn: conn, handler: handler}
+	if out == nil {
+		out = conn
+	}
+	s := &UDPServer{conn: conn, out: out, handler: handler}
 	s.busy.Go(s.serve)
 	return s, nil
 }
@@ -37,7 +46,7 @@ func (s *UDPServer) serve() {
 			continue
 		}
 		s.handler(append([]byte(nil), buf[:n]...), func(b []byte) {
-			_, _ = s.conn.WriteToUDPAddrPort(b, client) // a client that is gone needs no answer
+			_, _ = s.out.WriteToUDPAddrPort(b, client) // a client that is gone needs no answer
 		})
 	}
 }
@@ -49,8 +58,31 @@ func (s *UDPServer) Addr() string { return s.conn.LocalAddr().String() }
 func (s *UDPServer) Close() error {
 	err := s.conn.Close()
 	s.busy.Wait()
+	if s.out != s.conn {
+		err = errors.Join(err, s.out.Close())
+	}
 	return err
 }
 
 // EchoUDP sends a datagram back.
 func EchoUDP(datagram []byte, reply func([]byte)) { reply(datagram) }
+
+// RefusedUDP is an address of 127.0.0.1 where nobody takes datagrams for as long
+// as it is open: its port is that of a socket that hears one peer only, and not
+// the client.
+type RefusedUDP struct{ conn *net.UDPConn }
+
+// RefuseUDP reserves a port that refuses datagrams.
+func RefuseUDP() (*RefusedUDP, error) {
+	conn, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9})
+	if err != nil {
+		return nil, err
+	}
+	return &RefusedUDP{conn: conn}, nil
+}
+
+// Addr returns the address as host:port.
+func (r *RefusedUDP) Addr() string { return r.conn.LocalAddr().String() }
+
+// Close frees the port.
+func (r *RefusedUDP) Close() error { return r.conn.Close() }
