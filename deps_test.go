@@ -66,6 +66,7 @@ var only = map[string][]string{
 	"golang.org/x/crypto/ssh":                  {"probes", "internal/testnet"},
 	"github.com/aclements/go-moremath":         {"compare"},
 	"github.com/jackc/pgx":                     {"probes"},
+	"github.com/go-sql-driver/mysql":           {"probes"},
 }
 
 func TestArrows(t *testing.T) {

@@ -143,12 +143,15 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	case "shop":
 		server := httptest.NewServer(http.HandlerFunc(shop))
 		addr, closer = server.Listener.Addr().String(), func() error { server.Close(); return nil }
-	case "say":
+	case "say", "greet": // greet speaks first
 		text, err := strconv.Unquote(`"` + args[2] + `"`)
 		ts.Check(err)
 		server, err := testnet.ListenTCP(func(conn net.Conn) {
+			if args[1] == "greet" {
+				_, _ = conn.Write([]byte(text))
+			}
 			// Everything a client of these scripts says fits one segment.
-			if _, err := conn.Read(make([]byte, 4096)); err == nil {
+			if _, err := conn.Read(make([]byte, 4096)); err == nil && args[1] == "say" {
 				_, _ = conn.Write([]byte(text))
 			}
 		})

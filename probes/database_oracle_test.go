@@ -34,13 +34,16 @@ func startPostgres(t *testing.T) (port string) {
 	return port
 }
 
-// startMariaDB runs MariaDB with TLS and a user probe with the password s3cret.
+// startMariaDB runs MariaDB with TLS and the users probe and modern with the
+// password s3cret.
 func startMariaDB(t *testing.T) (port string) {
 	t.Helper()
 	h := newHome(t, "mysql")
 	port = freePort(t)
 	cert, key := h.key(t)
-	init := h.file(t, "init.sql", "CREATE DATABASE shop;\nCREATE USER probe@'%' IDENTIFIED BY 's3cret';\nGRANT SELECT ON shop.* TO probe@'%';\n")
+	init := h.file(t, "init.sql", "CREATE DATABASE shop;\nCREATE USER probe@'%' IDENTIFIED BY 's3cret';\nGRANT SELECT, EXECUTE ON shop.* TO probe@'%';\n"+
+		"INSTALL SONAME 'auth_ed25519';\nCREATE USER modern@'%' IDENTIFIED VIA ed25519 USING PASSWORD('s3cret');\nGRANT SELECT ON shop.* TO modern@'%';\n"+
+		"CREATE DEFINER=root@localhost PROCEDURE shop.twice() BEGIN SELECT 1; SELECT 2; END;\n")
 	h.run(t, "mariadb-install-db", "--no-defaults", "--datadir="+h.dir+"/data", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
 	h.start(t, port, syscall.SIGTERM, "mariadbd", "--no-defaults", "--datadir="+h.dir+"/data", "--bind-address=127.0.0.1", "--port="+port,
 		"--socket="+h.dir+"/socket", "--pid-file="+h.dir+"/pid", "--skip-name-resolve", "--init-file="+init,

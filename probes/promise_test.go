@@ -64,6 +64,7 @@ func TestPromise1BoundedTime(t *testing.T) {
 		}
 		for kind, change := range map[string]check.Options{
 			"tcp with tls":  &tcpOptions{Host: host, Port: number, TLS: &TLS{}, MaxBanner: defaultMaxBanner},
+			"mysql":         &sqlOptions{Driver: sqlMySQL, Host: host, Port: number, User: "probe", Query: "SELECT 1"},
 			"tls over smtp": &tlsOptions{Host: host, Port: number, StartTLS: "smtp"},
 			"tls over ftp":  &tlsOptions{Host: host, Port: number, StartTLS: "ftp"},
 			"tls over xmpp": &tlsOptions{Host: host, Port: number, StartTLS: "xmpp"},

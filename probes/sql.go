@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,8 +21,8 @@ import (
 func init() {
 	register(check.Kind{
 		Name:    "sql",
-		Doc:     "logs in to PostgreSQL and runs a query",
-		Schemes: []string{"postgres", "postgresql"},
+		Doc:     "logs in to PostgreSQL or MySQL and runs a query",
+		Schemes: []string{"postgres", "postgresql", "mysql", "mariadb"},
 		Facts:   sqlFacts(),
 		New:     func() check.Options { return &sqlOptions{Query: "SELECT 1"} },
 	})
@@ -34,19 +36,17 @@ func sqlFacts() []check.Fact {
 		{Name: "columns", Type: check.Strings, Doc: "names of the columns"},
 		{Name: "truncated", Type: check.Bool, Doc: "the query has more rows than the 1000 that are read"},
 		{Name: "version", Type: check.String, Doc: "version of the server"},
-		{Name: "standby", Type: check.Bool, Doc: "the server is a hot standby; PostgreSQL tells since version 14"},
+		{Name: "standby", Type: check.Bool, Doc: "the server is a hot standby; PostgreSQL tells since version 14, MySQL never"},
 		{Name: "login.time", Type: check.Duration, Doc: "time of the login, from the first message to a session that is ready"},
 		{Name: "query.time", Type: check.Duration, Doc: "time of the query, all rows included"},
 	}
 	return append(append(facts, connectFacts()...), tlsFacts()...)
 }
 
-// Bounds of what a server may send: rows, a message, all of it. The last one
-// leaves room for TLS and for settings that the server reports.
+// Values of the option driver.
 const (
-	maxSQLRows    = 1000
-	maxSQLMessage = 128 << 10
-	maxSQLTalk    = 512 << 10
+	sqlPostgres = "postgres"
+	sqlMySQL    = "mysql"
 )
 
 // postgresPort is where PostgreSQL is spoken unless said otherwise.
@@ -54,11 +54,12 @@ const postgresPort = 5432
 
 // sqlOptions are the options of the kind sql.
 type sqlOptions struct {
+	Driver   string `yaml:"driver" enum:"postgres,mysql" doc:"protocol to speak; mysql is MariaDB's, too"`
 	Host     string `yaml:"host" address:"true" required:"true" doc:"name or IP address"`
-	Port     int    `yaml:"port" doc:"port to connect to; default is 5432"`
+	Port     int    `yaml:"port" doc:"port to connect to; default is 5432, for mysql 3306"`
 	User     string `yaml:"user" required:"true" doc:"user to log in as"`
 	Password string `yaml:"password" secret:"true" doc:"password to log in with"`
-	Database string `yaml:"database" doc:"database to use; default is the user's name"`
+	Database string `yaml:"database" doc:"database to use; default is the user's name, for mysql none"`
 	Query    string `yaml:"query" doc:"one statement to run"`
 	Close    string `yaml:"close" enum:"normal,reset" doc:"how to end the connection; reset leaves no port in TIME_WAIT, see docs/connections.md"`
 	Route    `yaml:",inline"`
@@ -67,28 +68,45 @@ type sqlOptions struct {
 	target string // as given on the command line
 }
 
-// SetTarget reads postgres://user[:password]@host[:port][/database][?sslmode=...].
+// SetTarget reads postgres://user[:password]@host[:port][/database][?sslmode=...],
+// and mysql://...[?ssl-mode=...].
 func (o *sqlOptions) SetTarget(target string) error {
 	u, err := parseServerURL(target)
 	if err != nil {
 		return err
 	}
-	for key, values := range u.query {
-		if key != "sslmode" || len(values) != 1 {
-			return errors.New("postgres://host:port/database takes sslmode once and nothing else behind the ?")
-		}
-		switch values[0] {
-		case "disable":
-			o.TLS = nil
-		case "require":
-			o.TLS = &TLS{Insecure: true}
-		case "verify-full":
-			o.TLS = new(TLS)
-		default:
-			return errors.New("sslmode is not disable, require or verify-full")
-		}
+	o.Driver = sqlPostgres
+	if u.scheme == "mysql" || u.scheme == "mariadb" {
+		o.Driver = sqlMySQL
+	}
+	if err := o.setMode(u.query); err != nil {
+		return err
 	}
 	o.Host, o.Port, o.User, o.Password, o.Database, o.target = u.host, u.port, u.user, u.password, u.path, target
+	return nil
+}
+
+// setMode reads how much TLS is wanted, in the words of the database's own tools.
+func (o *sqlOptions) setMode(query url.Values) error {
+	key, modes := "sslmode", []string{"disable", "require", "verify-full"}
+	if o.Driver == sqlMySQL {
+		key, modes = "ssl-mode", []string{"disabled", "required", "verify_identity"}
+	}
+	for k, values := range query {
+		if k != key || len(values) != 1 {
+			return fmt.Errorf("%s://host:port/database takes %s once and nothing else behind the ?", o.Driver, key)
+		}
+		switch slices.Index(modes, strings.ToLower(values[0])) {
+		case 0:
+			o.TLS = nil
+		case 1:
+			o.TLS = &TLS{Insecure: true}
+		case 2:
+			o.TLS = new(TLS)
+		default:
+			return fmt.Errorf("%s is not %s, %s or %s", key, modes[0], modes[1], modes[2])
+		}
+	}
 	return nil
 }
 
@@ -96,8 +114,8 @@ func (o *sqlOptions) SetTarget(target string) error {
 type sqlProbe struct {
 	host, port string
 	route      *router
-	tls        *tlsPlan // nil: no TLS
-	login      *pgconn.Config
+	tls        *tlsPlan       // nil: no TLS
+	login      *pgconn.Config // for PostgreSQL
 	options    *sqlOptions
 }
 
@@ -115,7 +133,15 @@ func (o *sqlOptions) Build(setup check.Setup) (check.Plan, error) {
 			errs = append(errs, check.OptionErrorf(f[0], "holds a zero byte"))
 		}
 	}
-	p := &sqlProbe{host: o.Host, port: strconv.Itoa(cmp.Or(o.Port, postgresPort)), options: o}
+	usual := postgresPort
+	switch o.Driver {
+	case "", sqlPostgres:
+	case sqlMySQL:
+		usual = mysqlPort
+	default:
+		errs = append(errs, check.OptionErrorf("driver", "%q is not postgres or mysql", o.Driver))
+	}
+	p := &sqlProbe{host: o.Host, port: strconv.Itoa(cmp.Or(o.Port, usual)), options: o}
 	var err error
 	p.route, err = o.Route.build()
 	errs = append(errs, err, p.route.reaches("host", o.Host), p.route.closeBy(o.Close))
@@ -126,7 +152,8 @@ func (o *sqlOptions) Build(setup check.Setup) (check.Plan, error) {
 		p.tls.detail = needsDetail(setup)
 		plan.Defaults = p.tls.defaults()
 	}
-	if p.login, err = o.login(); err != nil {
+	if o.Driver != sqlMySQL {
+		p.login, err = o.login()
 		errs = append(errs, err)
 	}
 	return plan, errors.Join(errs...)
@@ -145,9 +172,6 @@ func (o *sqlOptions) login() (*pgconn.Config, error) {
 	c.MaxProtocolMessageBodyLen = maxSQLMessage
 	c.MinProtocolVersion, c.MaxProtocolVersion = "3.0", "3.0"
 	c.ChannelBinding, c.RequireAuth = "prefer", ""
-	if o.TLS == nil {
-		c.RequireAuth = "!password" // never in plain text over plain text
-	}
 	c.RuntimeParams = map[string]string{"application_name": "sonde"} // poolers refuse most others
 	c.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		return pgproto3.NewFrontend(&postgresReader{in: r}, w)
@@ -163,24 +187,17 @@ func (p *sqlProbe) Footprint() check.Footprint { return p.route.footprint() }
 func (p *sqlProbe) Observe(ctx context.Context) check.Observation {
 	j := begin()
 	j.from = p.route.from()
+	talk := p.talkPostgres
 	j.obs.Reproduce = p.reproduce
+	if p.options.Driver == sqlMySQL {
+		talk, j.obs.Reproduce = p.talkMySQL, p.reproduceMySQL
+	}
 	conn, reason := j.connect(ctx, p.route, p.host, p.port)
 	if reason != nil {
 		return j.stop(reason)
 	}
-	defer func() { conn.Close() }()
-	conn = &metered{Conn: conn, left: maxSQLTalk}
-	if p.tls != nil {
-		if reason := j.upgrade(ctx, conn, postgresTLS(), p.tls.nameFor(p.host)); reason != nil {
-			return j.stop(reason)
-		}
-		secure, reason := j.handshake(ctx, conn, p.tls, p.host, nil)
-		if reason != nil {
-			return j.stop(reason)
-		}
-		conn = secure
-	}
-	if reason := p.session(ctx, j, conn); reason != nil {
+	defer conn.Close()
+	if reason := talk(ctx, j, &metered{Conn: conn, left: maxSQLTalk}); reason != nil {
 		return j.stop(reason)
 	}
 	return j.end()

@@ -18,25 +18,6 @@ import (
 	"github.com/sonde-cli/sonde/check"
 )
 
-// errTalkative tells that the server said more than the limit.
-var errTalkative = errors.New("more than the limit")
-
-// metered ends the connection of a peer that says too much.
-type metered struct {
-	net.Conn
-	left int
-}
-
-// Read reads as [net.Conn] does.
-func (m *metered) Read(b []byte) (int, error) {
-	if m.left <= 0 {
-		return 0, errTalkative
-	}
-	n, err := m.Conn.Read(b[:min(len(b), m.left)])
-	m.left -= n
-	return n, err
-}
-
 // maxSCRAMIterations bounds the work that a server may ask of us to prove the
 // password (RFC 5802). PostgreSQL asks for 4096, unless told otherwise.
 const maxSCRAMIterations = 100_000
@@ -95,16 +76,35 @@ func postgresTLS() *startTLS {
 	return &all[slices.IndexFunc(all, func(s startTLS) bool { return s.name == "postgres" })]
 }
 
-// session logs in over the connection, queries and says goodbye. The phase wait
-// holds the time.
-func (p *sqlProbe) session(ctx context.Context, j *journey, conn net.Conn) *check.Reason {
+// talkPostgres makes the connection one of TLS where that is wanted, logs in,
+// queries and says goodbye. The phase wait holds the time.
+func (p *sqlProbe) talkPostgres(ctx context.Context, j *journey, conn net.Conn) *check.Reason {
+	if p.tls == nil {
+		return p.postgresSession(ctx, j, conn)
+	}
+	if reason := j.upgrade(ctx, conn, postgresTLS(), p.tls.nameFor(p.host)); reason != nil {
+		return reason
+	}
+	secure, reason := j.handshake(ctx, conn, p.tls, p.host, nil)
+	if reason != nil {
+		return reason
+	}
+	defer secure.Close()
+	return p.postgresSession(ctx, j, secure)
+}
+
+// postgresSession is what follows the connection.
+func (p *sqlProbe) postgresSession(ctx context.Context, j *journey, conn net.Conn) *check.Reason {
 	start := time.Now()
 	defer j.timed(check.PhaseWait, start)
 	config := p.login.Copy()
+	if p.unverified(j) != nil {
+		config.RequireAuth = "!password"
+	}
 	config.DialFunc = func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 	pg, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
-		return j.sqlReason(ctx, err, "login")
+		return p.postgresReason(ctx, j, err, "login")
 	}
 	defer pg.Close(ctx)
 	j.obs.Set("login.time", time.Since(start))
@@ -113,73 +113,39 @@ func (p *sqlProbe) session(ctx context.Context, j *journey, conn net.Conn) *chec
 		j.obs.Set("standby", standby == "on")
 	}
 	asked := time.Now()
-	err = p.query(ctx, j, pg)
+	err = p.queryPostgres(ctx, j, pg)
 	if err != nil {
-		return j.sqlReason(ctx, err, "query")
+		return p.postgresReason(ctx, j, err, "query")
 	}
 	j.obs.Set("query.time", time.Since(asked))
 	return nil
 }
 
-func setSQLText(j *journey, fact, text string) {
-	if text != "" {
-		j.obs.Set(fact, strings.ToValidUTF8(text, "\uFFFD"))
-	}
-}
-
-// query runs the query, and takes its facts.
-func (p *sqlProbe) query(ctx context.Context, j *journey, pg *pgconn.PgConn) error {
-	result := pg.ExecParams(ctx, p.options.Query, nil, nil, nil, nil)
-	rows, truncated := 0, false
-	for !truncated && result.NextRow() {
-		if rows++; rows == 1 {
-			firstRow(j, result)
+// queryPostgres runs the query, and takes its facts.
+func (p *sqlProbe) queryPostgres(ctx context.Context, j *journey, pg *pgconn.PgConn) error {
+	asked := pg.ExecParams(ctx, p.options.Query, nil, nil, nil, nil)
+	var result sqlResult
+	for !result.truncated && asked.NextRow() {
+		if result.count() {
+			for _, v := range asked.Values() {
+				result.first = append(result.first, bytes.Clone(v))
+			}
 		}
-		truncated = rows > maxSQLRows
 	}
-	columns := columnNames(result)
-	if truncated {
-		rows = maxSQLRows // the rest is left unread, and the connection closed
-	} else if _, err := result.Close(); err != nil {
-		return err
+	for _, f := range asked.FieldDescriptions() {
+		result.columns = append(result.columns, f.Name)
 	}
-	j.obs.Set("columns", columns)
-	j.obs.Set("rows", rows)
-	j.obs.Set("truncated", truncated)
-	if rows == 0 {
-		j.obs.Explain("value", check.ExpectCode("value"), "the query returned no row")
+	if !result.truncated { // else the rest is left unread, and the connection closed
+		if _, err := asked.Close(); err != nil {
+			return err
+		}
 	}
+	j.setResult(&result)
 	return nil
 }
 
-func columnNames(result *pgconn.ResultReader) []string {
-	fields := result.FieldDescriptions()
-	names := make([]string, len(fields))
-	for i, f := range fields {
-		names[i] = strings.ToValidUTF8(f.Name, "\uFFFD")
-	}
-	return names
-}
-
-func firstRow(j *journey, result *pgconn.ResultReader) {
-	names, row := columnNames(result), make(map[string]string)
-	for i, value := range result.Values() {
-		if value == nil || i >= len(names) {
-			continue
-		}
-		row[names[i]] = strings.ToValidUTF8(string(value), "\uFFFD")
-		if i == 0 {
-			j.obs.Set("value", row[names[i]])
-		}
-	}
-	if _, ok := j.obs.Facts.Lookup("value"); !ok {
-		j.obs.Explain("value", check.ExpectCode("value"), "the value is NULL")
-	}
-	j.obs.Set("row", row)
-}
-
-// sqlReason tells why the login or the query failed.
-func (j *journey) sqlReason(ctx context.Context, err error, doing string) *check.Reason {
+// postgresReason tells why the login or the query failed.
+func (p *sqlProbe) postgresReason(ctx context.Context, j *journey, err error, doing string) *check.Reason {
 	var said *pgconn.PgError
 	switch {
 	case ctx.Err() == context.Canceled:
@@ -193,22 +159,8 @@ func (j *journey) sqlReason(ctx context.Context, err error, doing string) *check
 		return reason
 	case errors.Is(err, errIterations):
 		return &check.Reason{Code: check.ReplyMalformed, Message: fmt.Sprintf("login: %s, more than %d", errIterations, maxSCRAMIterations)}
-	case errors.Is(err, errTalkative):
-		return &check.Reason{Code: check.ReplyMalformed, Message: doing + ": the server sends more than the limit, or does not speak the protocol of PostgreSQL"}
 	case strings.Contains(err.Error(), "require_auth"):
-		return &check.Reason{Code: check.ReplyAuth, Message: "login: the server wants the password in plain text over a connection without TLS, or accepts none\nhint: set tls: {}"}
+		return p.unverified(j)
 	}
-	reason := j.cause(err, check.ReplyTimeout)
-	switch {
-	case reason.Code == check.ReplyTimeout:
-		reason.Message = doing + ": no complete answer in time"
-	case reason.Code == check.ConnectUnreachable && !isErrno(err):
-		for errors.Unwrap(err) != nil {
-			err = errors.Unwrap(err)
-		}
-		reason = check.Reason{Code: check.ReplyMalformed, Message: doing + ": " + excerpt([]byte(err.Error()))}
-	case !reason.Code.Local() && reason.Code != check.TLSClientCert:
-		reason.Message = doing + ": " + reason.Message
-	}
-	return &reason
+	return j.sqlBroken(err, doing, "PostgreSQL")
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/sonde-cli/sonde/check"
 )
 
@@ -225,34 +227,33 @@ const (
 	mysqlSecureConn = 1 << 15
 )
 
-// upgradeMySQL reads the server's handshake packet and sends an SSLRequest.
+// upgradeMySQL reads the server's greeting and sends an SSLRequest.
 func upgradeMySQL(t *plainTalk) error {
-	var head [4]byte // length, sequence number
-	if _, err := io.ReadFull(t.in, head[:]); err != nil {
+	greeting, err := readMySQLGreeting(t.in)
+	var told *mysql.MySQLError
+	var malformed *mysqlMalformed
+	switch {
+	case errors.As(err, &told):
+		return refusef("the server says %s (error %d)", excerpt([]byte(told.Message)), told.Number)
+	case errors.As(err, &malformed):
+		return refusef("%s", malformed.what)
+	case errors.Is(err, errTalkative):
+		return bufio.ErrBufferFull
+	case err != nil:
 		return err
-	}
-	packet := make([]byte, min(int(head[0])|int(head[1])<<8|int(head[2])<<16, maxPlainTalk))
-	if _, err := io.ReadFull(t.in, packet); err != nil {
-		return err
-	}
-	const version10 = 10
-	if len(packet) == 0 || packet[0] != version10 {
-		return refusef("the server sent %s, want a MySQL handshake", excerpt(packet))
-	}
-	// Behind the version's text: thread 4, first part of the challenge 8, filler 1.
-	_, rest, found := bytes.Cut(packet[1:], []byte{0})
-	if !found || len(rest) < 4+8+1+2 {
-		return refusef("the server's handshake packet is cut")
-	}
-	if binary.LittleEndian.Uint16(rest[4+8+1:])&mysqlSSL == 0 {
+	case greeting.capabilities&mysqlSSL == 0:
 		return refusef("the server has TLS turned off")
 	}
+	return t.send(string(mysqlSSLRequest(greeting.packet[3] + 1)))
+}
+
+// mysqlSSLRequest asks a server to go on in TLS.
+func mysqlSSLRequest(number byte) []byte {
 	const utf8mb4 = 45
-	request := []byte{32, 0, 0, head[3] + 1}
+	request := []byte{32, 0, 0, number}
 	request = binary.LittleEndian.AppendUint32(request, mysqlProtocol41|mysqlSSL|mysqlSecureConn)
 	request = binary.LittleEndian.AppendUint32(request, 1<<24) // largest packet
-	request = append(append(request, utf8mb4), make([]byte, 23)...)
-	return t.send(string(request))
+	return append(append(request, utf8mb4), make([]byte, 23)...)
 }
 
 // upgradeLDAP sends the extended request of RFC 4511 section 4.14.

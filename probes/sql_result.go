@@ -1,0 +1,125 @@
+package probes
+
+import (
+	"errors"
+	"net"
+	"strings"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// Bounds of what a server may send: rows, a message, all of it. The last one
+// leaves room for TLS and for settings that the server reports.
+const (
+	maxSQLRows    = 1000
+	maxSQLMessage = 128 << 10
+	maxSQLTalk    = 512 << 10
+)
+
+// errTalkative tells that the server said more than the limit.
+var errTalkative = errors.New("more than the limit")
+
+// metered ends the connection of a peer that says too much.
+type metered struct {
+	net.Conn
+	left int
+}
+
+// Read reads as [net.Conn] does.
+func (m *metered) Read(b []byte) (int, error) {
+	if m.left <= 0 {
+		return 0, errTalkative
+	}
+	n, err := m.Conn.Read(b[:min(len(b), m.left)])
+	m.left -= n
+	return n, err
+}
+
+// sqlResult is what a query returned.
+type sqlResult struct {
+	columns   []string
+	rows      int
+	truncated bool     // there are more
+	first     [][]byte // the first row; nil is NULL
+}
+
+// count counts a row that was read, and reports whether it is the first.
+func (r *sqlResult) count() (first bool) {
+	if r.rows == maxSQLRows {
+		r.truncated = true
+		return false
+	}
+	r.rows++
+	return r.rows == 1
+}
+
+// setResult sets the facts of a result.
+func (j *journey) setResult(r *sqlResult) {
+	names := make([]string, len(r.columns))
+	for i, name := range r.columns {
+		names[i] = strings.ToValidUTF8(name, "\uFFFD")
+	}
+	j.obs.Set("columns", names)
+	j.obs.Set("rows", r.rows)
+	j.obs.Set("truncated", r.truncated)
+	if r.rows == 0 {
+		j.obs.Explain("value", check.ExpectCode("value"), "the query returned no row")
+		return
+	}
+	row := make(map[string]string)
+	for i, value := range r.first[:min(len(r.first), len(names))] {
+		if value != nil {
+			row[names[i]] = strings.ToValidUTF8(string(value), "\uFFFD")
+		}
+	}
+	j.obs.Set("row", row)
+	if len(r.first) > 0 && len(names) > 0 && r.first[0] != nil {
+		j.obs.Set("value", strings.ToValidUTF8(string(r.first[0]), "\uFFFD"))
+	} else {
+		j.obs.Explain("value", check.ExpectCode("value"), "the value is NULL")
+	}
+}
+
+func setSQLText(j *journey, fact, text string) {
+	if text != "" {
+		j.obs.Set(fact, strings.ToValidUTF8(text, "\uFFFD"))
+	}
+}
+
+// unverified tells why the server must not be sent the password itself; nil when
+// it may be.
+func (p *sqlProbe) unverified(j *journey) *check.Reason {
+	switch {
+	case p.tls == nil:
+		return &check.Reason{Code: check.ReplyAuth, Message: "login: the server wants the password in plain text over a connection without TLS\nhint: set tls: {}"}
+	case p.tls.insecure:
+		return nil
+	}
+	for _, fact := range []string{"cert.trusted", "cert.hostname_ok"} {
+		if why, bad := j.obs.Because[fact]; bad {
+			why.Message = "login: the server wants the password in plain text, and is not the one that it says it is: " + why.Message
+			return &why
+		}
+	}
+	return nil
+}
+
+// sqlBroken tells how a session ended that is no matter of the database's.
+func (j *journey) sqlBroken(err error, doing, protocol string) *check.Reason {
+	if errors.Is(err, errTalkative) {
+		return &check.Reason{Code: check.ReplyMalformed, Message: doing + ": the server sends more than the limit, or does not speak the protocol of " + protocol}
+	}
+	reason := j.cause(err, check.ReplyTimeout)
+	switch {
+	case reason.Code == check.ReplyTimeout:
+		reason.Message = doing + ": no complete answer in time"
+	case reason.Code == check.ConnectUnreachable && !isErrno(err):
+		for errors.Unwrap(err) != nil {
+			err = errors.Unwrap(err)
+		}
+		reason = check.Reason{Code: check.ReplyMalformed, Message: doing + ": " + excerpt([]byte(err.Error()))}
+	case !reason.Code.Local() && reason.Code != check.TLSClientCert:
+		reason.Message = doing + ": " + reason.Message
+	}
+	return &reason
+}
