@@ -213,11 +213,14 @@ func (b *stepsBuilder) refer(st *step, before, after []*step) {
 				err = hostIsKnown(at.text, 2*i+1)
 			}
 			if err != nil {
-				written := at.text
-				if at.option == "url" { // without the base
+				written, which := at.text, i
+				switch at.option {
+				case "url": // without the base
 					written = st.url
+				case "json": // a text in it
+					written, which = check.Defer(name), 0
 				}
-				b.failText(st.option+"."+at.option, written, i, err)
+				b.failText(st.option+"."+at.option, written, which, err)
 				continue
 			}
 			st.refs = append(st.refs, r)

@@ -92,6 +92,11 @@ func (r *stepsRun) travel(ctx context.Context) {
 	obs.Set("failed_step", "")
 	obs.Set("preferred", true)
 	for i, s := range r.p.requests {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // not to pass for an error that the step expects
+			obs.Set("failed_step", s.name)
+			obs.Failure = named(s, check.Reason{Code: check.ConnectTimeout, Message: "the time ran out before it began"})
+			return
+		}
 		made, o := r.step(ctx, s)
 		r.record(s, o)
 		switch made.verdict {

@@ -118,6 +118,7 @@ func TestStepsOfOneWay(t *testing.T) {
 		"auth: {oauth2: {token_url: " + ref:     "auth.oauth2.token_url must be known before the run",
 		"auth: {oauth2: {client_secret: " + ref: "auth.oauth2.client_secret must be known before the run",
 		`multipart: [{name: a, value: x}, {name: a, value: "${steps.vaues.url}"}]`: `<stdin>:9:83: there is no step "vaues" before`,
+		`json: {a: 1, b: [{c: "x${steps.values.jsn}"}]}`:                           `<stdin>:9:55: there is no fact "jsn"`,
 		`form: {a: [x, "${steps.vaues.url}"]}`:                                     `<stdin>:9:47: there is no step "vaues" before`,
 	} {
 		t.Run(option, func(t *testing.T) {
@@ -228,5 +229,25 @@ func TestStepsCleanUpAfterAMiss(t *testing.T) {
 `, "")
 	if r.Verdict != check.Down || !slices.Equal(e.bodies, []string{"42"}) || r.Facts.Get("cleanup") != true {
 		t.Errorf("%v, sent %q", r.Reason, e.bodies)
+	}
+}
+
+// TestStepsTimeRunsOut does not take a step that there was no time for as one that
+// fails as it is expected to.
+func TestStepsTimeRunsOut(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	c, err := loadSteps(t, s.URL, `
+      requests:
+        - {name: slow, url: "SHOP/slow", expect: "error != ''"}
+        - {name: never, url: "SHOP/x", expect: "error != ''"}
+`, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := promptly(t, c.Probe, brief)
+	wantFailure(t, o, check.ConnectTimeout, "step never: the time ran out before it began")
+	if o.Facts.Get("completed") != 1 || o.Facts.Get("failed_step") != "never" {
+		t.Errorf("%v", o.Facts)
 	}
 }
