@@ -70,7 +70,7 @@ func (r *stepsRun) goAndReturn(ctx context.Context) {
 // remember hides what the run before has learned, too: a target may still speak of
 // the session that it had.
 func (r *stepsRun) remember() {
-	own := slices.Clone(r.j.obs.Secrets)
+	own := slices.Clone(r.j.obs.Secrets[:min(len(r.j.obs.Secrets), maxRemembered)])
 	if before := r.p.before.Swap(&own); before != nil {
 		r.secrets(*before)
 	}
