@@ -71,13 +71,14 @@ type Attempt struct {
 // what is long; the caller fills in what only the scheduler knows. It takes
 // over the maps of the observation and of the findings.
 func (c *Check) Result(o *Observation, j Judgement) Result {
+	named := c.Mask // what a run learns must not change what the check is called
 	if len(o.Secrets) > 0 {
 		wary := *c
 		wary.Mask = c.Mask.With(o.Secrets...)
 		c = &wary
 	}
 	r := Result{
-		ID: c.Mask.String(c.ID), Name: c.Mask.String(c.Name), Kind: c.Kind, Target: c.Mask.String(c.Target),
+		ID: named.String(c.ID), Name: named.String(c.Name), Kind: c.Kind, Target: named.String(c.Target),
 		Tags: c.Tags, Labels: c.Labels, File: c.File, Line: c.Line, Optional: c.Optional,
 		Verdict: j.Verdict, Reason: c.maskReason(j.Reason),
 		Latency: o.Latency, Phases: o.Phases, Facts: o.Facts, Findings: j.Findings,
@@ -101,21 +102,21 @@ func (c *Check) Result(o *Observation, j Judgement) Result {
 		c.tidyAll(r.Findings[i].Got)
 	}
 	if c.Mask != nil {
-		c.maskNames(&r)
+		c.maskNames(&r, named)
 	}
 	return r
 }
 
 // maskNames masks what comes from the file, where a variable can have put a
 // secret. Tags and labels belong to the check and are copied.
-func (c *Check) maskNames(r *Result) {
+func (c *Check) maskNames(r *Result, named *Mask) {
 	r.Tags = slices.Clone(r.Tags)
 	for i := range r.Tags {
-		r.Tags[i] = c.Mask.String(r.Tags[i])
+		r.Tags[i] = named.String(r.Tags[i])
 	}
 	r.Labels = maps.Clone(r.Labels)
 	for k, v := range r.Labels {
-		r.Labels[k] = c.Mask.String(v)
+		r.Labels[k] = named.String(v)
 	}
 	for i := range r.Findings {
 		r.Findings[i].Expect = c.Mask.String(r.Findings[i].Expect)

@@ -67,6 +67,10 @@ func compileFor(text string, facts []check.Fact) (check.Test, error) {
 
 // failOption reports what a kind finds wrong with an option.
 func (d *decoder) failOption(n *yaml.Node, e *check.OptionError) {
+	if inner, offset := holding(n, e.Text); inner != nil && n.Kind != yaml.ScalarNode {
+		d.fail(inner, offset+e.Offset, e.Err.Error(), e.Hint)
+		return
+	}
 	switch {
 	case e.Text == "":
 		d.fail(n, whole, e.Error(), e.Hint)
@@ -75,6 +79,21 @@ func (d *decoder) failOption(n *yaml.Node, e *check.OptionError) {
 	default:
 		d.failExpanded(n, e.Text, e.Err.Error(), e.Hint)
 	}
+}
+
+// holding returns the first scalar in n that holds the text, and where; nil for none.
+func holding(n *yaml.Node, text string) (scalar *yaml.Node, offset int) {
+	if n.Kind == yaml.ScalarNode {
+		if i := strings.Index(n.Value, text); i >= 0 && text != "" {
+			return n, i
+		}
+	}
+	for _, inner := range n.Content {
+		if scalar, offset = holding(inner, text); scalar != nil {
+			return scalar, offset
+		}
+	}
+	return nil, 0
 }
 
 // failExpanded reports an error in a text that is not as it stands in the file. An

@@ -164,7 +164,7 @@ func secretText(value string, found func(string)) {
 		found(value)
 		return
 	}
-	for _, p := range t {
+	for i, p := range t {
 		if p.ref != nil && p.ref.op != ":-" {
 			continue // the name of a variable or a file
 		}
@@ -174,10 +174,24 @@ func secretText(value string, found func(string)) {
 			}
 			continue
 		}
-		if text := credential(p.literal); text != "" {
+		text := p.literal
+		if i+1 < len(t) {
+			text = withoutName(text)
+		}
+		if text = credential(text); text != "" {
 			found(text)
 		}
 	}
+}
+
+// withoutName takes off the name at the end of a text, such as that of a cookie
+// whose value follows.
+func withoutName(text string) string {
+	pairs, name := text[:strings.LastIndexByte(text, ';')+1], text[strings.LastIndexByte(text, ';')+1:]
+	if name, ok := strings.CutSuffix(strings.TrimSpace(name), "="); ok && !strings.ContainsAny(name, "= ") {
+		return strings.TrimSuffix(pairs, ";")
+	}
+	return text
 }
 
 // credential returns what is secret of the value of an Authorization header or

@@ -137,7 +137,11 @@ func (t *targeter) kindOf(target string) *kind {
 		t.problem("the target is empty", "")
 		return nil
 	case ok && strings.HasPrefix(rest, "//") && k == nil:
-		t.problem(fmt.Sprintf("%s: unknown scheme %q", t.shown, scheme), suggest(scheme, t.in.schemes()))
+		hint := suggest(scheme, t.in.schemes())
+		if known := t.in.kind(strings.ToLower(scheme)); known != nil {
+			hint = "the kind " + known.Name + " has more than a target; write it into a file, with what 'sonde kinds " + known.Name + "' lists"
+		}
+		t.problem(fmt.Sprintf("%s: unknown scheme %q", t.shown, scheme), hint)
 		return nil
 	case ok && k != nil && (rest == "" || strings.Trim(rest, "0123456789") != ""):
 		return k

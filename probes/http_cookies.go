@@ -111,7 +111,7 @@ func (s *cookieStore) learn(obs *check.Observation, u *url.URL, head *httpHead) 
 	}
 	count := 0
 	for _, f := range head.fields {
-		if f.name != "set-cookie" || count == maxResponseCookie || len(obs.Secrets) >= maxCookies || s.jar != nil && s.jar.stored >= maxCookieChanges {
+		if f.name != "set-cookie" || count == maxResponseCookie || len(obs.Secrets) >= maxCookies {
 			continue
 		}
 		count++
@@ -129,7 +129,9 @@ func (s *cookieStore) learn(obs *check.Observation, u *url.URL, head *httpHead) 
 			if s.jar == nil {
 				s.jar = new(cookieJar)
 			}
-			s.jar.store(u, c)
+			if s.jar.stored < maxCookieChanges {
+				s.jar.store(u, c)
+			}
 		}
 	}
 }

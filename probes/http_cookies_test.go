@@ -199,3 +199,23 @@ func TestCookiesAreBounded(t *testing.T) {
 		t.Errorf("the header has %d bytes", got)
 	}
 }
+
+// TestStepsManyCookies sees and hides what comes after more cookies than a journey
+// keeps.
+func TestStepsManyCookies(t *testing.T) {
+	t.Parallel()
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for i := range maxResponseCookie {
+			http.SetCookie(w, &http.Cookie{Name: fmt.Sprintf("c%d", i), Value: "canary" + r.URL.Path[1:]})
+		}
+	}))
+	defer target.Close()
+	steps := "      requests:\n"
+	for i := range maxCookieChanges/maxResponseCookie + 1 {
+		steps += fmt.Sprintf("        - {name: s%d, url: \"SHOP/%d\", expect: \"cookies.c1.value == 'canary%d'\"}\n", i, i, i)
+	}
+	r := journeyTo(t, target.URL, steps+"        - {name: last, url: \"SHOP/last\", expect: \"cookies.c1.value == ''\"}\n", "")
+	if !strings.Contains(r.Reason.Message, "step last: ") || strings.Contains(r.Reason.Message, "canarylast") {
+		t.Errorf("%v", r.Reason)
+	}
+}

@@ -34,6 +34,7 @@ const (
 	cleanupShare    = 5         // one part in so many of the timeout is kept for cleanup
 	maxReferenced   = 64 << 10  // bytes of a value that a reference stands for
 	maxExpandedText = 1 << 20   // bytes of a request's texts with all values in them
+	maxRemembered   = 64        // secrets of a run that the next one hides, too
 )
 
 // stepsOptions are the options of the kind steps.

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/sonde-cli/sonde/check"
 )
@@ -32,26 +33,39 @@ type step struct {
 	referred     []*reference    // what others refer to
 }
 
+// wants notes that the path's value is to be had. Numbers of JSON are exact in the
+// body alone.
+func (s *step) wants(p *factPath) {
+	s.wanted[p.fact.Name] = true
+	if p.fact.Name == "json" {
+		s.wanted["body"] = true
+	}
+}
+
 func (s *step) captureNames() []string {
 	return append(slices.Sorted(maps.Keys(s.captures)), slices.Sorted(maps.Keys(s.extracts))...)
 }
 
 // stepsProbe is a built check of the kind steps.
-type stepsProbe struct{ requests, cleanup []*step }
+type stepsProbe struct {
+	requests, cleanup []*step
+	before            atomic.Pointer[[]string] // secrets that the last run has learned
+}
 
 // stepsBuilder validates the options so that all errors are told at once.
 type stepsBuilder struct {
 	setup   check.Setup
 	options *stepsOptions
-	probe   stepsProbe
+	probe   *stepsProbe
 	users   map[*step][]check.Expectation
+	tokens  map[string]*tokenSource // by all that they depend on
 	secrets []string
 	errs    []error
 }
 
 // Build validates the options.
 func (o *stepsOptions) Build(s check.Setup) (check.Plan, error) {
-	b := &stepsBuilder{setup: s, options: o, users: make(map[*step][]check.Expectation)}
+	b := &stepsBuilder{setup: s, options: o, probe: new(stepsProbe), users: make(map[*step][]check.Expectation), tokens: make(map[string]*tokenSource)}
 	b.block()
 	for i := range o.Requests {
 		b.add(&b.probe.requests, &o.Requests[i], fmt.Sprintf("requests[%d]", i), "")
@@ -81,7 +95,7 @@ func (o *stepsOptions) Build(s check.Setup) (check.Plan, error) {
 		target = b.probe.requests[0].probe.target
 	}
 	return check.Plan{
-		Probe: &b.probe, Target: target, Secrets: b.secrets,
+		Probe: b.probe, Target: target, Secrets: b.secrets,
 		Defaults: []check.Default{
 			{Expect: "journey"},
 			{Expect: "preferred", Level: check.Prefer, WhenSeen: true},
@@ -169,7 +183,8 @@ func (b *stepsBuilder) add(to *[]*step, r *stepRequest, option, name string) {
 		if _, twice := r.Extract[key]; twice {
 			b.fail(check.OptionErrorf(option+".extract."+key, "there is a capture of that name, too"))
 		}
-		st.captures[key], st.wanted[path.fact.Name] = path, true
+		st.captures[key] = path
+		st.wants(path)
 	}
 	for key := range r.Extract {
 		if r.Extract[key] == nil {
@@ -189,25 +204,28 @@ func (b *stepsBuilder) refer(st *step, before, after []*step) {
 	whole.URL = b.join(st)
 	st.options = &whole
 	mapTexts(st.options, func(at optionText) string {
-		for i, name := range check.Deferred(at.text) {
-			if i%2 == 0 {
-				continue
-			}
+		for i, name := range at.references() {
 			r, err := resolveReference(name, before, after)
-			if err == nil && at.option == "url" {
-				err = hostIsKnown(at.text, i)
+			switch {
+			case !at.mayRefer():
+				err = fmt.Errorf("%s must be known before the run", at.option)
+			case err == nil && at.option == "url":
+				err = hostIsKnown(at.text, 2*i+1)
 			}
 			if err != nil {
-				written := at.text
-				if at.option == "url" { // without the base
+				written, which := at.text, i
+				switch at.option {
+				case "url": // without the base
 					written = st.url
+				case "json": // a text in it
+					written, which = check.Defer(name), 0
 				}
-				b.failText(st.option+"."+at.option, written, i/2, err)
+				b.failText(st.option+"."+at.option, written, which, err)
 				continue
 			}
 			st.refs = append(st.refs, r)
 			r.step.referred = append(r.step.referred, r)
-			r.step.wanted[r.path.fact.Name] = true
+			r.step.wants(r.path)
 		}
 		return at.text
 	})
@@ -302,6 +320,9 @@ func (b *stepsBuilder) request(st *step) {
 	options := st.expand(func(r *reference) value {
 		return value{text: "0", isText: true}
 	}, func(r *reference) string { return r.step.probe.target })
+	if b.spreads(st, options) {
+		return
+	}
 	plan, err := options.Build(st.setup)
 	if err != nil {
 		for _, e := range check.OptionErrors(err) {
@@ -312,6 +333,7 @@ func (b *stepsBuilder) request(st *step) {
 	}
 	st.probe = plan.Probe.(*httpProbe)
 	st.pool = poolOf(options, st.probe)
+	b.share(st)
 	b.secrets = append(b.secrets, plan.Secrets...)
 	st.expectations, err = check.WithDefaults(plan.Defaults, b.users[st], func(text string) (check.Test, error) {
 		return b.setup.Compile(text, ownFacts(nil))
@@ -321,6 +343,46 @@ func (b *stepsBuilder) request(st *step) {
 	}
 }
 
+// spreads refuses a step that goes to several addresses: the step after it would
+// not know whose answer to use.
+func (b *stepsBuilder) spreads(st *step, o *httpOptions) bool {
+	route, err := o.Route.buildAll()
+	switch {
+	case err != nil || route.spread == oneAddress: // Build tells
+		return false
+	case route.spread == bothFamilies:
+		b.fail(check.OptionErrorf(st.option+".family", "a step goes one way, write any, 4 or 6"))
+	default:
+		b.fail(check.OptionErrorf(st.option+".address", "a step goes to one address, all is for http"))
+	}
+	return true
+}
+
+// share lets steps that get the same token of OAuth 2.0 get it once.
+func (b *stepsBuilder) share(st *step) {
+	if st.probe.tokens == nil {
+		return
+	}
+	o := st.probe.options
+	way := fmt.Sprintf("%+v %+v %+v %+v %s", o.Auth.OAuth2, o.Proxied, o.TLS, o.Route, o.Close)
+	if b.tokens[way] == nil {
+		b.tokens[way] = st.probe.tokens
+	}
+	st.probe.tokens = b.tokens[way]
+}
+
+// refilled is the step's probe with other texts. Where it goes and how is as at
+// load.
+func (s *step) refilled(options *httpOptions) (*httpProbe, []string, error) {
+	plan := *s.probe.httpPlan
+	plan.options, plan.headers, plan.body, plan.digest = *options, nil, nil, nil
+	b := &httpBuilder{setup: s.setup, options: options, probe: &httpProbe{httpPlan: &plan}}
+	for _, part := range []func() error{b.url, b.headers, b.auth, b.body} {
+		b.errs = append(b.errs, part())
+	}
+	return b.probe, b.secrets, errors.Join(b.errs...)
+}
+
 // poolOf names the connections that the request can share: those to the same
 // origin with the same options, but for those of the request itself.
 func poolOf(options *httpOptions, probe *httpProbe) string {
@@ -328,7 +390,7 @@ func poolOf(options *httpOptions, probe *httpProbe) string {
 		return ""
 	}
 	o := *options
-	o.URL, o.Method, o.Headers, o.HeadersFile, o.Body, o.BodyFile = "", "", nil, "", "", ""
+	o.URL, o.Method, o.Headers, o.HeadersFile, o.Body, o.BodyFile, o.Payload = "", "", nil, "", "", "", Payload{}
 	o.Auth, o.Redirects, o.Cookies, o.Compression, o.MaxBody = httpAuth{}, 0, false, "", 0
 	return fmt.Sprintf("%s://%s %+v", probe.start.Scheme, probe.start.Host, o)
 }
@@ -342,7 +404,7 @@ func (s *step) expand(lookup func(*reference) value, whole func(*reference) stri
 	form, next := isForm(s.options), 0
 	return mapTexts(s.options, func(at optionText) string {
 		first := true
-		return fill(at, form, func(string) value {
+		return fill(at, form, func() value {
 			r := s.refs[next]
 			next++
 			defer func() { first = false }()

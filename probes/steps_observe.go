@@ -3,10 +3,13 @@ package probes
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
@@ -19,9 +22,9 @@ type stepsRun struct {
 	jar     *cookieJar
 	pools   map[string]*keeper
 	values  map[*reference]seenValue
-	done    map[*step]bool
 	finals  map[*step]string // the URL of the final response
 	learned map[string]bool  // the secrets, each once
+	begun   bool             // a request was made before any interrupt
 	line    func() string    // reproduces the step that was made last
 }
 
@@ -31,12 +34,15 @@ type seenValue struct {
 	err error
 }
 
+// lastTidying is the time for cleanup after an interrupt.
+const lastTidying = 150 * time.Millisecond
+
 // Observe makes the steps, and then the requests of cleanup, all within ctx's
 // deadline. What cleanup takes is no part of the latency.
 func (p *stepsProbe) Observe(ctx context.Context) check.Observation {
 	r := &stepsRun{
 		p: p, j: begin(), jar: new(cookieJar), pools: make(map[string]*keeper), values: make(map[*reference]seenValue),
-		done: make(map[*step]bool), finals: make(map[*step]string), learned: make(map[string]bool),
+		finals: make(map[*step]string), learned: make(map[string]bool),
 	}
 	defer func() {
 		for _, k := range r.pools {
@@ -44,19 +50,30 @@ func (p *stepsProbe) Observe(ctx context.Context) check.Observation {
 		}
 	}()
 	r.j.obs.Facts = make(check.Facts, 0, 8+8*len(p.requests))
+	r.goAndReturn(ctx)
+	r.remember()
+	return r.j.end()
+}
+
+// goAndReturn makes the steps and the cleanup, which a defect does not keep us from.
+func (r *stepsRun) goAndReturn(ctx context.Context) {
+	defer r.tidy(ctx)
 	main, cancel := r.share(ctx)
+	defer cancel()
 	r.travel(main)
-	if end, ok := main.Deadline(); ok && len(p.cleanup) > 0 && !r.j.obs.Failure.IsZero() && !time.Now().Before(end) {
+	if end, ok := main.Deadline(); ok && len(r.p.cleanup) > 0 && !r.j.obs.Failure.IsZero() && !time.Now().Before(end) {
 		r.j.obs.Failure.Message += "\nhint: a fifth of the timeout is kept for cleanup"
 	}
-	cancel()
 	r.j.obs.Reproduce = r.line
-	if len(p.cleanup) > 0 {
-		start := time.Now()
-		r.tidy(ctx)
-		r.j.idle = time.Since(start)
+}
+
+// remember hides what the run before has learned, too: a target may still speak of
+// the session that it had.
+func (r *stepsRun) remember() {
+	own := slices.Clone(r.j.obs.Secrets[:min(len(r.j.obs.Secrets), maxRemembered)])
+	if before := r.p.before.Swap(&own); before != nil {
+		r.secrets(*before)
 	}
-	return r.j.end()
 }
 
 // share is the context of the steps: it leaves cleanup its part of the time.
@@ -75,6 +92,11 @@ func (r *stepsRun) travel(ctx context.Context) {
 	obs.Set("failed_step", "")
 	obs.Set("preferred", true)
 	for i, s := range r.p.requests {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // not to pass for an error that the step expects
+			obs.Set("failed_step", s.name)
+			obs.Failure = named(s, check.Reason{Code: check.ConnectTimeout, Message: "the time ran out before it began"})
+			return
+		}
 		made, o := r.step(ctx, s)
 		r.record(s, o)
 		switch made.verdict {
@@ -100,11 +122,19 @@ func (r *stepsRun) travel(ctx context.Context) {
 }
 
 // tidy makes the requests of cleanup, each in its part of the time that is left.
-// One that needs what no step has got has nothing to clean up.
+// One that needs what no step has got has nothing to clean up, and so has a run
+// that was interrupted before the first step.
 func (r *stepsRun) tidy(ctx context.Context) {
+	start, idle := time.Now(), r.j.idle
+	defer func() { r.j.idle = idle + time.Since(start) }()
+	if errors.Is(ctx.Err(), context.Canceled) && r.begun {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastTidying)
+		defer cancel()
+	}
 	obs := &r.j.obs
 	for i, s := range r.p.cleanup {
-		if slices.ContainsFunc(s.refs, func(ref *reference) bool { return !r.done[ref.step] }) {
+		if errors.Is(ctx.Err(), context.Canceled) || slices.ContainsFunc(s.refs, r.lacks) {
 			continue
 		}
 		each, cancel := ctx, context.CancelFunc(func() {})
@@ -124,6 +154,12 @@ func (r *stepsRun) tidy(ctx context.Context) {
 	}
 }
 
+// lacks reports whether there is no value for the reference.
+func (r *stepsRun) lacks(ref *reference) bool {
+	v, made := r.values[ref]
+	return !made || v.err != nil
+}
+
 // outcome is what became of a step.
 type outcome struct {
 	verdict check.Verdict
@@ -135,9 +171,16 @@ type outcome struct {
 func (r *stepsRun) step(ctx context.Context, s *step) (outcome, *check.Observation) {
 	probe, reason := r.request(s)
 	if reason != nil {
-		return outcome{verdict: check.Down, reason: named(s, *reason)}, new(check.Observation)
+		made := outcome{verdict: check.Down, reason: named(s, *reason)}
+		if reason.Code.Local() {
+			made.verdict = check.Unknown
+		}
+		return made, new(check.Observation)
 	}
+	r.begun = r.begun || ctx.Err() == nil
+	start := time.Now()
 	o := probe.observe(ctx, r.jar)
+	r.j.idle += time.Since(start) - o.Latency // to fetch a token is no part of the journey, either
 	r.secrets(o.Secrets)
 	r.line = o.Reproduce
 	o.Set("latency", o.Latency)
@@ -162,7 +205,6 @@ func (r *stepsRun) step(ctx context.Context, s *step) (outcome, *check.Observati
 		made = outcome{verdict: check.Down, reason: named(s, check.Reason{Code: check.ExpectCode("journey"), Message: missing.Error()})}
 	}
 	r.keep(s, &o)
-	r.done[s] = made.verdict == check.Up || made.verdict == check.Degraded
 	return made, &o
 }
 
@@ -238,12 +280,20 @@ func (r *stepsRun) expanded(s *step) (*httpProbe, *check.Reason) {
 		}
 		return at.text
 	})
-	plan, err := options.Build(s.setup)
-	if err != nil {
+	probe, secrets, err := s.refilled(options)
+	r.secrets(secrets)
+	var unreadable *fs.PathError
+	switch {
+	case errors.As(err, &unreadable): // a file that was there at load
+		reason := bad("%v", err)
+		reason.Code = check.LocalPermission
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			reason.Code = check.LocalFD
+		}
+		return nil, reason
+	case err != nil:
 		return nil, bad("with what its references stand for, %v", err)
 	}
-	r.secrets(plan.Secrets)
-	probe := plan.Probe.(*httpProbe)
 	if !sameOrigin(s.probe.start, probe.start) {
 		return nil, bad("it would go to %s://%s, another origin than %s://%s; nothing was sent", probe.start.Scheme, probe.start.Host, s.probe.start.Scheme, s.probe.start.Host)
 	}

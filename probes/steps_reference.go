@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -158,11 +159,14 @@ func (p *factPath) of(o *check.Observation) (value, error) {
 	for _, s := range p.steps {
 		v = memberOf(v, s)
 	}
+	v = p.exact(v, o)
 	text, isText := v.(string)
 	switch v := v.(type) {
 	case nil:
 		return value{}, fmt.Errorf("%s is missing", p.text)
 	case string:
+	case json.Number:
+		text = v.String()
 	case float64:
 		text = strconv.FormatFloat(v, 'f', -1, 64)
 	case bool, int:
@@ -178,6 +182,34 @@ func (p *factPath) of(o *check.Observation) (value, error) {
 		return value{}, fmt.Errorf("%s is larger than %s", p.text, check.Size(maxReferenced))
 	}
 	return value{text, isText}, nil
+}
+
+// exact returns a value of JSON with its numbers as they were sent: a number that
+// counts orders can have more digits than the fact holds.
+func (p *factPath) exact(v any, o *check.Observation) any {
+	switch number := v.(type) {
+	case float64:
+		if math.Abs(number) < 1<<53 {
+			return v
+		}
+	case map[string]any, []any:
+	default:
+		return v
+	}
+	body, _ := o.Facts.Get("body").(string)
+	if p.fact.Name != "json" || body == "" {
+		return v
+	}
+	decoder := json.NewDecoder(strings.NewReader(body))
+	decoder.UseNumber()
+	var again any
+	if decoder.Decode(&again) != nil {
+		return v
+	}
+	for _, s := range p.steps {
+		again = memberOf(again, s)
+	}
+	return again
 }
 
 // memberOf goes one step into a value; nil when it leads nowhere. Names of header

@@ -34,6 +34,7 @@ type shop struct {
 	mu    sync.Mutex
 	asked []string // method, path and body
 	peers map[string]bool
+	calls map[string]func() // by path
 }
 
 func newShop(t *testing.T) *shop {
@@ -49,7 +50,11 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.asked = append(s.asked, strings.TrimSpace(r.Method+" "+r.URL.Path+" "+string(body)))
 	s.peers[r.RemoteAddr] = true
+	call := s.calls[r.URL.Path]
 	s.mu.Unlock()
+	if call != nil {
+		call()
+	}
 	session, _ := r.Cookie("session")
 	switch r.URL.Path {
 	case "/login":
@@ -74,6 +79,13 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		fmt.Fprintf(w, "%q", r.URL.RequestURI())
 	}
+}
+
+// on calls f when the path is asked for.
+func (s *shop) on(path string, f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = map[string]func(){path: f}
 }
 
 // requests returns what the shop was asked so far.
@@ -329,8 +341,28 @@ func TestStepsInterrupted(t *testing.T) {
 	cancel()
 	o := c.Probe.Observe(ctx)
 	wantFailure(t, o, check.LocalShutdown)
-	if asked := s.requests(); len(asked) != 0 || o.Facts.Get("cleanup") != false {
+	if asked := s.requests(); len(asked) != 0 || o.Facts.Get("cleanup") != nil {
 		t.Errorf("asked %q, facts %v", asked, o.Facts)
+	}
+}
+
+// TestStepsInterruptedBetween cleans up what a step before the interrupt has left.
+func TestStepsInterruptedBetween(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	c, err := loadSteps(t, s.URL, login+`
+        - {name: slow, url: /slow}
+      cleanup: [{url: "/bye/${steps.login.json.user.id}"}, {url: "/undo/${steps.slow.status}"}]
+`, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	s.on("/slow", cancel)
+	o := c.Probe.Observe(ctx)
+	wantFailure(t, o, check.LocalShutdown)
+	if asked := s.requests(); len(asked) != 3 || asked[2] != "GET /bye/42" {
+		t.Errorf("asked %q", asked)
 	}
 }
 

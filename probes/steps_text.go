@@ -1,7 +1,9 @@
 package probes
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"reflect"
 	"slices"
@@ -12,7 +14,7 @@ import (
 
 // optionText is a text of some options.
 type optionText struct {
-	option string // its path, such as headers.Authorization
+	option string // its path, such as headers.Authorization or multipart[0].value
 	text   string
 	secret bool // tagged so
 }
@@ -56,7 +58,9 @@ func mapValue(v reflect.Value, at optionText, f func(optionText) string) {
 		made := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
 		reflect.Copy(made, v)
 		for i := range made.Len() {
-			mapValue(made.Index(i), at, f)
+			item := at
+			item.option = fmt.Sprintf("%s[%d]", at.option, i)
+			mapValue(made.Index(i), item, f)
 		}
 		if !v.IsNil() {
 			v.Set(made)
@@ -97,34 +101,89 @@ func asWritten(text string, reference int) (written string, offset int) {
 	return b.String(), offset
 }
 
+// mayRefer reports whether the option is of the request itself, so that its text
+// can differ from run to run. Where the request goes and how must be known before
+// the run, or a target could send its secrets elsewhere.
+func (at optionText) mayRefer() bool {
+	first := at.option
+	if end := strings.IndexAny(first, ".["); end >= 0 {
+		first = first[:end]
+	}
+	switch first {
+	case "url", "method", "headers", "body", "json", "form", "multipart":
+		return true
+	}
+	return first == "auth" && !strings.HasPrefix(at.option, "auth.oauth2.")
+}
+
+// references returns the names of the references in the text.
+func (at optionText) references() []string {
+	var names []string
+	for i, part := range check.Deferred(at.text) {
+		if i%2 == 0 {
+			continue
+		}
+		if at.option == "json" { // where the text is one of JSON, and so is the name
+			_ = json.Unmarshal([]byte(`"`+part+`"`), &part) // as the decoder wrote it
+		}
+		names = append(names, part)
+	}
+	return names
+}
+
 // fill puts values into a text in the place of its references, each escaped as the
-// place demands, so that what a target says stays one value.
-func fill(at optionText, form bool, lookup func(name string) value) string {
+// place demands, so that what a target says stays one value. In the option json, a
+// reference that is all of a value keeps its type.
+func fill(at optionText, form bool, lookup func() value) string {
 	parts := check.Deferred(at.text)
 	if len(parts) == 1 {
 		return at.text
 	}
-	var b strings.Builder
+	isJSON := at.option == "json" || at.option == "body" && !form && strings.IndexAny(strings.TrimSpace(parts[0]), `{["`) == 0
+	var text []byte
 	for i, part := range parts {
 		if i%2 == 0 {
-			b.WriteString(part)
+			text = append(text, part...)
 			continue
 		}
-		v := lookup(part)
+		v := lookup()
 		switch {
 		case at.option == "url" && i == 1 && parts[0] == "": // the URL as a whole, which was resolved
-			b.WriteString(v.text)
-		case at.option == "url" && strings.Contains(b.String(), "?"), at.option == "body" && form:
-			b.WriteString(url.QueryEscape(v.text))
+			text = append(text, v.text...)
+		case at.option == "url" && bytes.ContainsRune(text, '?'), at.option == "body" && form:
+			text = append(text, url.QueryEscape(v.text)...)
 		case at.option == "url":
-			b.WriteString(url.PathEscape(v.text))
-		case v.isText && (at.option == "body" || at.option == "json") && strings.ContainsAny(strings.TrimSpace(parts[0])[:min(1, len(strings.TrimSpace(parts[0])))], `{["`):
-			b.WriteString(insideJSON(v.text))
+			text = append(text, url.PathEscape(v.text)...)
+		case at.option == "json" && !v.isText && opensString(text) && strings.HasPrefix(parts[i+1], `"`):
+			text, parts[i+1] = append(text[:len(text)-1], v.text...), parts[i+1][1:]
+		case isJSON && (v.isText || endsInString(text)):
+			text = append(text, insideJSON(v.text)...)
 		default:
-			b.WriteString(v.text)
+			text = append(text, v.text...)
 		}
 	}
-	return b.String()
+	return string(text)
+}
+
+// endsInString reports whether a text of JSON ends inside of a string.
+func endsInString(text []byte) bool {
+	inside, escaped := false, false
+	for _, c := range text {
+		switch {
+		case escaped:
+			escaped = false
+		case inside && c == '\\':
+			escaped = true
+		case c == '"':
+			inside = !inside
+		}
+	}
+	return inside
+}
+
+// opensString reports whether a text of JSON ends with the quote that opens a string.
+func opensString(text []byte) bool {
+	return endsInString(text) && text[len(text)-1] == '"' && !endsInString(text[:len(text)-1])
 }
 
 // insideJSON writes a text as it stands between the quotes of JSON.
