@@ -28,14 +28,27 @@ func (p *httpProbe) Footprint() check.Footprint {
 // Footprint is that of the connection.
 func (p *tcpProbe) Footprint() check.Footprint { return p.route.footprint() }
 
-// Footprint is that of the connection. Looking for versions and ciphers makes more.
-func (p *tlsProbe) Footprint() check.Footprint { return p.route.footprint() }
+// Footprint is that of the connection and of those that try out what else the
+// server accepts; each cipher suite that it does accept takes one more.
+func (p *tlsProbe) Footprint() check.Footprint {
+	one, connections := p.route.footprint(), 1
+	if p.versions {
+		connections += len(tlsVersions)
+	}
+	if p.ciphers {
+		connections++
+	}
+	one.Ports *= connections
+	return one
+}
 
 // Footprint is that of the connection of the transports that make one. With
 // auto that is the exception.
 func (p *dnsProbe) Footprint() check.Footprint {
-	if p.transport == transportTCP || p.transport == transportTLS {
+	switch p.transport {
+	case transportTCP, transportTLS, transportHTTPS:
 		return p.router.footprint()
+	default:
+		return check.Footprint{}
 	}
-	return check.Footprint{}
 }

@@ -194,8 +194,10 @@ func (r *httpRun) authorization(request *httpRequest) string {
 		return ""
 	case r.token != "":
 		return "Bearer " + r.token
+	case request.digest != nil:
+		return request.digest.value
 	default:
-		return request.digest
+		return ""
 	}
 }
 
@@ -213,7 +215,7 @@ func (r *httpRun) unauthorized(request *httpRequest, head *httpHead) {
 			message += " in a run before; the next run fetches another"
 		}
 		r.j.obs.Explain("status", check.HTTPStatus, message)
-	case request.digest != "":
+	case request.digest != nil:
 		r.j.obs.Explain("status", check.HTTPStatus, "status 401: the server refuses the digest of the user "+excerpt([]byte(r.p.digest.user)))
 	}
 }

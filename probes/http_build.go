@@ -116,7 +116,7 @@ func (o *httpOptions) like(s check.Setup) *check.Plan {
 		return nil
 	}
 	b := &httpBuilder{setup: s, options: o, probe: &httpProbe{httpPlan: plan}}
-	if b.url() != nil || b.private || b.reaches() != nil {
+	if b.url() != nil || b.private || b.reaches() != nil || b.version3() != nil {
 		return nil
 	}
 	made := *last

@@ -34,24 +34,51 @@ func (b *httpBuilder) digest(a httpAuth) error {
 	return b.noAuthorization()
 }
 
+// digestAnswer answers a digest challenge.
+type digestAnswer struct {
+	value     string // of the header Authorization
+	challenge *challenge
+	cnonce    string // our own nonce
+}
+
 // answer returns the request once more with the answer to the response's digest
 // challenge, nil when the response is not to be answered. A digest that was
 // refused is not sent again.
 func (r *httpRun) answer(request *httpRequest, head *httpHead) *httpRequest {
-	if r.p.digest == nil || head.status != 401 || request.strange || request.digest != "" {
+	if r.p.digest == nil || head.status != 401 || request.strange {
 		return nil
 	}
 	challenge, err := bestChallenge(head)
+	if request.digest != nil {
+		r.stale = err == nil && strings.EqualFold(challenge.params["stale"], "true")
+		return nil
+	}
 	if err == nil {
-		again := *request
-		again.digest, err = challenge.answer(r.p.digest, request.method, request.url.RequestURI(), newNonce())
+		again, cnonce := *request, newNonce()
+		var value string
+		value, err = challenge.answer(r.p.digest, request.method, request.url.RequestURI(), cnonce, 1)
 		if err == nil {
+			again.digest = &digestAnswer{value, challenge, cnonce}
 			r.j.obs.Set("auth.challenged", true)
 			return &again
 		}
 	}
 	r.j.obs.Explain("status", check.HTTPStatus, fmt.Sprintf("status 401, and its challenge cannot be answered with a digest: %v", err))
 	return nil
+}
+
+// recount makes the message one that answers the same challenge a second time: a
+// server may take each count of its nonce once (RFC 7616, section 3.4).
+func (r *httpRun) recount(m *httpMessage, request *httpRequest) {
+	if request.digest == nil {
+		return
+	}
+	value, err := request.digest.challenge.answer(r.p.digest, request.method, request.url.RequestURI(), request.digest.cnonce, 2)
+	for i := range m.fields {
+		if f := &m.fields[i]; err == nil && f.name == "Authorization" {
+			f.value = value
+		}
+	}
 }
 
 // newNonce returns a nonce of our own (the cnonce).
@@ -157,8 +184,9 @@ func tokens(list string) []string {
 	return all
 }
 
-// answer makes the value of the header Authorization (RFC 7616, section 3.4).
-func (c *challenge) answer(login *digestLogin, method, uri, cnonce string) (string, error) {
+// answer makes the value of the header Authorization (RFC 7616, section 3.4); nth
+// counts the requests that answer the challenge with our nonce.
+func (c *challenge) answer(login *digestLogin, method, uri, cnonce string, nth uint32) (string, error) {
 	newHash, _, session, ok := c.algorithm()
 	if !ok {
 		return "", errors.New("its algorithm is not known")
@@ -168,7 +196,7 @@ func (c *challenge) answer(login *digestLogin, method, uri, cnonce string) (stri
 		_, _ = h.Write([]byte(strings.Join(parts, ":"))) // never fails
 		return hex.EncodeToString(h.Sum(nil))
 	}
-	const count = "00000001"
+	count := fmt.Sprintf("%08x", nth)
 	realm, nonce := c.params["realm"], c.params["nonce"]
 	_, modern := c.params["qop"]
 	user := digest(login.user, realm, login.password)

@@ -41,7 +41,7 @@ func TestDigestOfRFC7616(t *testing.T) {
 		if err != nil || len(all) != 1 {
 			t.Fatalf("%s: %v, %v", c.header, all, err)
 		}
-		got, err := all[0].answer(c.login, "GET", c.uri, cnonce)
+		got, err := all[0].answer(c.login, "GET", c.uri, cnonce, 1)
 		if err != nil || !strings.Contains(got, `response="`+c.response+`"`) || !strings.Contains(got, c.more) {
 			t.Errorf("%s: %s, %v", c.header, got, err)
 		}
@@ -82,7 +82,7 @@ func FuzzParseChallenges(f *testing.F) {
 			if c.usable() != nil {
 				continue
 			}
-			got, err := c.answer(&digestLogin{"me", "s3cret"}, "GET", "/", "c")
+			got, err := c.answer(&digestLogin{"me", "s3cret"}, "GET", "/", "c", 1)
 			if err != nil || strings.ContainsAny(got, "\r\n\x00") || strings.Contains(got, "s3cret") && !strings.Contains(text, "s3cret") {
 				t.Errorf("%q: %q, %v", text, got, err)
 			}
@@ -108,7 +108,7 @@ func digestSite(t *testing.T, challenges ...string) (site string, asked *[]strin
 					again = one[0]
 				}
 			}
-			if want, err := again.answer(&digestLogin{"me", "secret"}, r.Method, r.RequestURI, p["cnonce"]); err == nil && want == header {
+			if want, err := again.answer(&digestLogin{"me", "secret"}, r.Method, r.RequestURI, p["cnonce"], 1); err == nil && want == header {
 				fmt.Fprint(w, "welcome with "+p["algorithm"])
 				return
 			}

@@ -49,11 +49,10 @@ func (r *httpRun) take(ctx context.Context, request *httpRequest) *link {
 		return r.drop(l)
 	}
 	l.bound.attach(ctx)
-	below, overProxyTLS := l.conn.(*overTLS)
 	switch {
 	case ok:
 		h2.next()
-	case l.secure != nil && unasked(l.secure), overProxyTLS && unasked(below.Conn):
+	case l.unasked():
 		return r.drop(l)
 	default:
 		l.wire = newHTTP1(l.conn, true)
@@ -67,6 +66,15 @@ func (r *httpRun) drop(l *link) *link {
 	l.close()
 	r.j.obs.Set("reconnected", true)
 	return nil
+}
+
+// unasked reports whether something has come over the connection's TLS, the
+// target's or the proxy's, that nobody asked for.
+func (l *link) unasked() bool {
+	if over, ok := l.conn.(*overTLS); ok {
+		return unasked(over.Conn)
+	}
+	return l.secure != nil && unasked(l.secure)
 }
 
 // unasked reports whether something has come over TLS that was read from the

@@ -50,7 +50,8 @@ type tokenSource struct {
 
 // oauth2 makes the request to the token endpoint. It goes the way to hosts that
 // are not the URL's own: through the same proxy and with the same trust, but
-// with no pinned address, server name or client certificate.
+// with no pinned address, server name or client certificate. However many
+// addresses the run goes to, one of the token endpoint's will do.
 func (b *httpBuilder) oauth2() error {
 	o := &b.options.Auth.OAuth2
 	if !o.given() {
@@ -72,8 +73,11 @@ func (b *httpBuilder) oauth2() error {
 	options := newHTTPOptions()
 	options.URL, options.Method, options.Form, options.Redirects = o.TokenURL, "POST", form, 0
 	options.Headers = map[string]string{"Accept": "application/json"}
-	options.MaxBody, options.Close, options.Proxy, options.TLS, options.Route = maxTokenAnswer, from.Close, from.Proxy, from.TLS, from.Route
-	options.TLS.ServerName, options.TLS.Cert, options.TLS.Key, options.Address = "", "", "", ""
+	options.MaxBody, options.Close, options.Proxied, options.TLS, options.Route = maxTokenAnswer, from.Close, from.Proxied, from.TLS, from.Route
+	options.TLS.ServerName, options.TLS.Cert, options.TLS.Key, options.Address, options.Require = "", "", "", "", ""
+	if options.Family == "both" {
+		options.Family = "any"
+	}
 	if o.AuthStyle != "body" { // RFC 6749, section 2.3.1
 		options.Auth.Username, options.Auth.Password = url.QueryEscape(o.ClientID), url.QueryEscape(o.ClientSecret)
 	}

@@ -25,6 +25,8 @@ type httpRun struct {
 	cookies cookieStore
 	held    *link        // for the second request of connection: both, nil: none
 	asked   *httpRequest // what was asked over it
+	repeats bool         // it is the second request: sent is its message already
+	stale   bool         // a digest was refused for its nonce alone, which the server takes no more
 }
 
 // httpRequest is what one hop asks for.
@@ -35,7 +37,7 @@ type httpRequest struct {
 	// strange means that a redirect has left the origin of the check's URL, so
 	// nothing secret goes along any more.
 	strange bool
-	digest  string // the answer to a digest challenge; empty: none
+	digest  *digestAnswer // nil: none
 }
 
 // httpMessage is a request as it goes on the wire.
@@ -377,10 +379,13 @@ func (p *httpProbe) protocols() []string {
 	}
 }
 
-// message writes the request's head. On foreign ground only harmless headers
-// of the user's go along.
+// message writes the request's head, unless that is there already. On foreign
+// ground only harmless headers of the user's go along.
 func (r *httpRun) message(request *httpRequest) *httpMessage {
 	p, u, m := r.p, request.url, &r.sent
+	if r.repeats {
+		return m
+	}
 	*m = httpMessage{
 		method: request.method, scheme: u.Scheme, authority: hostHeader(u), target: u.RequestURI(), body: request.body,
 		fields: m.room[:0],

@@ -94,6 +94,14 @@ func TestBuildsShareWhatIsTheSame(t *testing.T) {
 	if body, _ := build("http://a.example/", nil); !body.needs.body {
 		t.Error("the body is not read for the check that needs it")
 	}
+	version3 := func(o *httpOptions) { o.Version = "3" }
+	build("https://a.example/", version3)
+	plain3 := newHTTPOptions()
+	plain3.URL = "http://a.example/"
+	version3(plain3)
+	if _, err := plain3.Build(setup); err == nil {
+		t.Error("HTTP/3 without TLS was taken behind a check of https")
+	}
 	bad := newHTTPOptions()
 	bad.URL = "ftp://a.example/"
 	if _, err := bad.Build(setup); err == nil {

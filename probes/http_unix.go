@@ -27,8 +27,9 @@ func (b *httpBuilder) unix() error {
 		name string
 		set  bool
 	}{
-		{"proxy", o.Proxy != ""}, {"address", o.Address != ""}, {"source", len(o.Source) > 0},
-		{"resolver", o.Resolver != ""}, {"family", o.Family != "" && o.Family != "any"},
+		{"proxy", o.Proxy != ""}, {"address", o.Address != "" && o.Address != "any"}, {"source", len(o.Source) > 0},
+		{"interface", o.Interface != ""}, {"resolver", o.Resolver != ""}, {"dns", o.DNS == dnsCached}, {"search", o.Search},
+		{"family", o.Family != "" && o.Family != "any"},
 	} {
 		if other.set {
 			return check.OptionErrorf(other.name, "goes with no unix, which connects to a socket of this machine")

@@ -68,7 +68,8 @@ func (r *httpRun) cold(why string) {
 	}
 }
 
-// warm makes the final request again over the connection that was held. Its time
+// warm makes the final request again over the connection that was held: the same
+// one, with the cookies and the token that the first was sent with. Its time
 // is no part of the latency, and its phases are not recorded. A connection that
 // ends before anything of the second response comes is one that the server did
 // not keep; any other fault is a failure.
@@ -79,7 +80,8 @@ func (r *httpRun) warm(ctx context.Context) *check.Reason {
 	if l == nil {
 		return nil
 	}
-	again := &httpRun{p: r.p.second(), j: begin(), via: r.via}
+	again := &httpRun{p: r.p.second(), j: begin(), via: r.via, token: r.token, sent: r.sent, repeats: true}
+	again.recount(&again.sent, r.asked)
 	defer func() { r.j.idle += time.Since(again.j.start) }()
 	if !l.renew() {
 		l.close()
@@ -88,6 +90,9 @@ func (r *httpRun) warm(ctx context.Context) *check.Reason {
 	}
 	_, reason := again.over(ctx, l, r.asked)
 	switch {
+	case reason == nil && again.stale:
+		r.cold("the server wants a digest of its own for each request")
+		return nil
 	case reason == nil:
 	case l.silent && (reason.Code == check.HTTPTruncated || reason.Code == check.ConnectReset || reason.Code == check.HTTPGoAway):
 		r.cold("the server closed the connection after the first response: " + reason.Message)
@@ -116,7 +121,7 @@ func (l *link) renew() bool {
 		wire.release()
 		l.wire = nil
 	}
-	if stale(l.bound.Conn) || l.secure != nil && unasked(l.secure) {
+	if stale(l.bound.Conn) || l.unasked() {
 		return false
 	}
 	l.wire = newHTTP1(l.conn, false)

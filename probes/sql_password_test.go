@@ -85,7 +85,7 @@ func TestSQLKeepsPassword(t *testing.T) {
 			defer secure.Close()
 			conn = secure
 		}
-		_, _ = io.WriteString(conn, pgMessage('R', "\x00\x00\x00\x03")) // AuthenticationCleartextPassword
+		_, _ = io.WriteString(conn, testnet.PostgresMessage('R', "\x00\x00\x00\x03")) // AuthenticationCleartextPassword
 		said := make([]byte, 1<<10)
 		n := 0
 		for !bytes.Contains(said[:n], []byte("s3cret\x00")) {
@@ -95,7 +95,7 @@ func TestSQLKeepsPassword(t *testing.T) {
 			}
 		}
 		heard(said[:n])
-		_, _ = io.WriteString(conn, pgWelcome()+pgRows(1)+pgMessage('C', "SELECT 1\x00")+pgMessage('Z', "I"))
+		_, _ = io.WriteString(conn, pgWelcome()+pgRows(1)+testnet.PostgresMessage('C', "SELECT 1\x00")+testnet.PostgresMessage('Z', "I"))
 		drain(conn)
 	})
 }
