@@ -33,7 +33,7 @@ func optionFlagList() []optionFlag {
 		{name: "http1.1", path: "version", value: "1.1", doc: "speak HTTP/1.1"},
 		{name: "http2", path: "version", value: "2", doc: "speak HTTP/2"},
 		{name: "proxy", short: "x", path: "proxy", arg: "URL", doc: "proxy to go through; env for the environment's"},
-		{name: "resolver", path: "resolver", arg: "SERVER", doc: "name server to resolve with: IP[:port], tcp://IP or tls://IP"},
+		{name: "resolver", path: "resolver", arg: "SERVER", doc: "name server to resolve with: IP[:port], or tcp://IP, tls://IP, quic://IP, https://HOST/PATH"},
 		{name: "ipv4", short: "4", path: "family", value: "4", doc: "IPv4 only"},
 		{name: "ipv6", short: "6", path: "family", value: "6", doc: "IPv6 only"},
 		{name: "address", path: "address", arg: "IP", doc: "connect to this address instead of resolving the name; all probes each address of the name"},
@@ -68,7 +68,7 @@ func (f *optionFlags) register(c *cobra.Command) {
 			flag.NoOptDefVal = "true"
 		}
 	}
-	flags.Var(&f.sets, "set", "any option of the kind, such as tls.min_version=1.3; repeatable")
+	flags.Var(&f.sets, "set", "any option of the kind, such as tls.min_version=1.3, a list or a map as in a file, such as 'json={a: 1}'; repeatable")
 }
 
 // optionValue adapts one optionFlag to a flag set.
@@ -241,8 +241,22 @@ func insteadOfCurl(flag string) string {
 		return "write --header 'Referer: URL'"
 	case "compressed":
 		return "write --set compression=any"
-	case "interface":
-		return "write --set source=IP"
+	case "unix-socket":
+		return "write --set unix=PATH"
+	case "digest":
+		return "write --set auth.type=digest beside --user"
+	case "http3", "http3-only":
+		return "write --set version=3"
+	case "form", "F", "form-string":
+		return "write --set 'multipart=[{name: NAME, value: VALUE}]', with file: PATH for a file"
+	case "data-urlencode":
+		return "write --set form.NAME=VALUE"
+	case "socks5", "socks5-hostname":
+		return "write --proxy socks5://HOST:PORT, or socks5h:// to let the proxy resolve the name"
+	case "proxy-insecure":
+		return "write --set proxy_tls.insecure=true"
+	case "doh-url", "dns-servers":
+		return "write --resolver"
 	case "tlsv1.2", "tlsv1.3":
 		return "write --set tls.min_version=" + strings.TrimPrefix(flag, "tlsv")
 	case "request":

@@ -61,6 +61,7 @@ type targeter struct {
 	shown   string // the target without its password
 	decoder *decoder
 	names   map[*yaml.Node]string // the flags that nodes came from
+	told    map[string]bool       // flags with a problem already; one may set several options
 }
 
 func (t *targeter) problem(message, hint string) {
@@ -223,10 +224,10 @@ func (t *targeter) expectations(o *TargetOptions, level check.Level) []check.Exp
 // block writes the settings as the block of a file would.
 func (t *targeter) block(options check.Options, settings []Setting) *yaml.Node {
 	root := &yaml.Node{Kind: yaml.MappingNode}
-	told := make(map[string]bool) // flags that do not apply; one may set several options
+	t.told = make(map[string]bool)
 	for _, s := range settings {
-		if !t.put(root, reflect.TypeOf(options).Elem(), s.Path, s) && !told[s.Flag] {
-			told[s.Flag] = true
+		if !t.put(root, reflect.TypeOf(options).Elem(), s.Path, s) && !t.told[s.Flag] {
+			t.told[s.Flag] = true
 			t.problem(fmt.Sprintf("%s does not apply to %s: the kind %s has no option %s", s.Flag, t.shown, t.kind.Name, s.Path),
 				"sonde kinds "+t.kind.Name+" lists the options")
 		}
@@ -251,7 +252,11 @@ func (t *targeter) put(n *yaml.Node, typ reflect.Type, path string, s Setting) b
 		if _, named := t.names[inner]; !named {
 			t.names[inner] = s.Flag
 		}
-		return t.put(inner, f.typ, rest, s)
+		ok := t.put(inner, f.typ, rest, s)
+		if !ok && inner.Kind == yaml.MappingNode && len(inner.Content) == 0 && len(n.Content) > 0 { // it would be an error of its own
+			n.Content = n.Content[:len(n.Content)-2]
+		}
+		return ok
 	case typ.Kind() == reflect.Map && path != "":
 		return t.put(t.child(n, path), typ.Elem(), "", s)
 	case typ.Kind() == reflect.Slice && path == "" && isScalar(typ.Elem()):
@@ -263,8 +268,46 @@ func (t *targeter) put(n *yaml.Node, typ reflect.Type, path string, s Setting) b
 		n.Kind, n.Tag, n.Value = yaml.ScalarNode, "!!str", s.Value
 		t.names[n] = s.Flag
 		return true
+	case path == "":
+		return t.putText(n, typ, s)
 	}
 	return false
+}
+
+// putText reads the value of an option that is no scalar as a file has it: in
+// YAML, and so in JSON too. It reports whether the option can have such a value.
+func (t *targeter) putText(n *yaml.Node, typ reflect.Type, s Setting) bool {
+	refuse := func(message, hint string) {
+		t.told[s.Flag] = true
+		t.problem(s.Flag+": "+message, hint)
+	}
+	text, more, err := decodeYAML(s.Value)
+	if err != nil || more != nil || text == nil || len(text.Content) == 0 {
+		refuse("the value is no YAML on one line", `write it as '{a: 1}' or '[{name: a, value: "${B}"}]'`)
+		return false
+	}
+	root := text.Content[0]
+	if root.Kind == yaml.ScalarNode && typ != jsonType {
+		return false
+	}
+	tree := normaliser{
+		src: new(source), full: t.in.errors.full, sizes: make(map[*yaml.Node]int),
+		report: func(p Problem) { refuse(p.Message, p.Hint) },
+	}
+	if tree.walk(root, 0); t.told[s.Flag] {
+		return false
+	}
+	*n = *root
+	t.name(n, s.Flag)
+	return true
+}
+
+// name lets problems with n, and with what is in it, name the flag.
+func (t *targeter) name(n *yaml.Node, flag string) {
+	t.names[n] = flag
+	for _, inner := range n.Content {
+		t.name(inner, flag)
+	}
 }
 
 // child returns the value of a key, made as a map when it is new.

@@ -109,6 +109,29 @@ func TestTargetReferences(t *testing.T) {
 	}
 }
 
+// TestTargetOptionsAsInAFile sets what is no scalar as a file has it.
+func TestTargetOptionsAsInAFile(t *testing.T) {
+	for value, want := range map[string]string{
+		"{A: b, C: d}":        "",
+		`{"A": "${TOKEN}"}`:   "",
+		"{A: [b]}":            "--headers: ",
+		"{A: b":               "--headers: the value is no YAML on one line",
+		"{A: &x b, C: *x}":    "",
+		"{A: !!str b}":        "--headers: YAML tags",
+		"":                    "--headers: the value is no YAML on one line",
+		"text":                "--headers does not apply",
+		"{A: \"${MISSING}\"}": "--headers: the variable MISSING is not set",
+		"{A: b, A: c}":        `--headers: the key "A" stands here twice`,
+		"[A, b]":              "--headers: headers must be a map",
+	} {
+		_, err := testLoader(testEnv()).Target("https://x.test/", TargetOptions{Settings: []Setting{{"headers", value, "--headers"}}})
+		var all Errors
+		if want == "" && err != nil || want != "" && (!errors.As(err, &all) || len(all) != 1 || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", value, err, want)
+		}
+	}
+}
+
 func TestTargetErrorsComeAllAtOnce(t *testing.T) {
 	_, err := testLoader(nil).Target("https://x.test/", TargetOptions{
 		Expect: []string{"status == 200", "status == 200 && statsu > 3"}, Prefer: []string{"("},

@@ -168,3 +168,27 @@ func TestUnixRefusesTheWayToHosts(t *testing.T) {
 		}
 	}
 }
+
+// TestOAuth2GoesThroughTheProxy takes the whole of the way through it.
+func TestOAuth2GoesThroughTheProxy(t *testing.T) {
+	t.Parallel()
+	plan := buildHTTP(t, "http://a.test/", func(o *httpOptions) {
+		grantOf("http://tokens.test/")(o)
+		o.Proxy, o.ProxyTLS.CA = "https://proxy.test", caFile(t)
+	})
+	p := plan.Probe.(*httpProbe)
+	if got := p.tokens.probe.options.Proxied; got != p.options.Proxied {
+		t.Errorf("the token comes through %+v", got)
+	}
+}
+
+// TestHugeBodyHasNoReproduceLine keeps reports short.
+func TestHugeBodyHasNoReproduceLine(t *testing.T) {
+	t.Parallel()
+	for size, want := range map[int]bool{1 << 10: true, 1 << 20: false} {
+		o := observeHTTP(t, "http://127.0.0.1:1/", patience, func(o *httpOptions) { o.Body = strings.Repeat("x", size) })
+		if line := o.Reproduce(); (line != "") != want {
+			t.Errorf("a body of %d bytes: a line of %d", size, len(line))
+		}
+	}
+}

@@ -32,8 +32,15 @@ func (p *httpProbe) reproduce(timeout time.Duration, from netip.Addr, more ...st
 		c.add("--path-as-is")
 	}
 	c.add(target.String())
-	return c.String()
+	if line := c.String(); len(line) <= maxReproduce {
+		return line
+	}
+	return ""
 }
+
+// maxReproduce is how long a line to reproduce may be, in bytes: one with a large
+// body fits neither a terminal nor the system's limit of arguments.
+const maxReproduce = 64 << 10
 
 func (p *httpProbe) curlRequest(c *shellLine) {
 	natural := "GET"
