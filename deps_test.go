@@ -54,7 +54,7 @@ var only = map[string][]string{
 	"github.com/expr-lang/expr":                {"expect"},
 	"github.com/miekg/dns":                     {"probes", "internal/testnet", "bench/engine"},
 	"github.com/prometheus-community/pro-bing": {"probes"},
-	"github.com/quic-go/quic-go":               {"probes"},
+	"github.com/quic-go/quic-go":               {"probes", "internal/testnet"},
 	"github.com/quic-go/qpack":                 {"probes"},
 	"github.com/charmbracelet/lipgloss":        {"report"},
 	"charm.land/bubbletea":                     {"watch"},
