@@ -179,6 +179,9 @@ func (p *dnsProbe) buildQuestion(o *dnsOptions) error {
 		if o.EDNS.Size == 0 || class != dns.ClassINET {
 			return check.OptionErrorf("dnssec.validate", "needs EDNS and the class IN")
 		}
+		if qtype == dns.TypeRRSIG || qtype == dns.TypeSIG {
+			return check.OptionErrorf("dnssec.validate", "cannot go with the type %s: nobody signs signatures", typeName(qtype))
+		}
 		flags.dnssec = true
 	}
 	if o.EDNS.Cookie {

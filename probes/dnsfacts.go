@@ -76,14 +76,15 @@ func readAnswer(m message, q *question) (*dnsAnswer, error) {
 	a := &dnsAnswer{message: m, rcode: m.rcode()}
 	var aliases chain
 	err := m.records(func(s section, rr dns.RR) error {
-		switch s {
-		case sectionAnswer:
+		switch {
+		case s == sectionAnswer && rr.Header().Class != q.class: // no answer, and nobody signs it
+		case s == sectionAnswer:
 			a.lifetime(rr.Header().Ttl)
 			a.keep(rr, q, q.name)
 			aliases.add(rr)
-		case sectionAuthority:
+		case s == sectionAuthority:
 			a.authority = appendRecord(a.authority, rr)
-		case sectionAdditional:
+		case s == sectionAdditional:
 			if opt, ok := rr.(*dns.OPT); ok {
 				a.setEDNS(opt)
 				return nil
@@ -112,7 +113,7 @@ func readAnswer(m message, q *question) (*dnsAnswer, error) {
 // keep counts a record that is of the type asked for and of the owner.
 func (a *dnsAnswer) keep(rr dns.RR, q *question, owner string) {
 	h := rr.Header()
-	if h.Rrtype != q.qtype && q.qtype != dns.TypeANY || !strings.EqualFold(h.Name, owner) {
+	if h.Class != q.class || h.Rrtype != q.qtype && q.qtype != dns.TypeANY || !strings.EqualFold(h.Name, owner) {
 		return
 	}
 	a.count++

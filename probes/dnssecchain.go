@@ -42,97 +42,15 @@ type validator struct {
 // signedZone is a zone with its verified keys.
 type signedZone struct {
 	name string
-	keys []*dns.DNSKEY
+	keys []zoneKey
 	end  bool // only as the zone of a name that does not exist: nothing is below it
 }
 
-// signedSet is a set of records with its signatures.
-type signedSet struct {
-	name    string // canonical
-	rrtype  uint16
-	records []dns.RR
-	sigs    []*dns.RRSIG
+// zoneKey is a key with its tag, which costs as much as to read the key.
+type zoneKey struct {
+	*dns.DNSKEY
+	tag uint16
 }
-
-// signedAnswer is an answer's sections as sets.
-type signedAnswer struct {
-	rcode             int
-	answer, authority []*signedSet
-}
-
-// readSigned reads the sets of an answer.
-func readSigned(m message) (*signedAnswer, *mistrust) {
-	s := &signedAnswer{rcode: m.rcode()}
-	n := 0
-	err := m.records(func(at section, rr dns.RR) error {
-		if at == sectionAdditional || rr.Header().Class != dns.ClassINET {
-			return nil
-		}
-		if n++; n > maxSignedRecords {
-			return dnsMalformed("more than %d records to verify", maxSignedRecords)
-		}
-		if at == sectionAnswer {
-			s.answer = addSigned(s.answer, rr)
-		} else {
-			s.authority = addSigned(s.authority, rr)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, indeterminate("%v", err)
-	}
-	return s, nil
-}
-
-func addSigned(sets []*signedSet, rr dns.RR) []*signedSet {
-	name, rrtype := dns.CanonicalName(rr.Header().Name), rr.Header().Rrtype
-	sig, isSig := rr.(*dns.RRSIG)
-	if isSig {
-		rrtype = sig.TypeCovered
-	}
-	set := findSigned(sets, name, rrtype)
-	if set == nil {
-		set = &signedSet{name: name, rrtype: rrtype}
-		sets = append(sets, set)
-	}
-	if isSig {
-		set.sigs = append(set.sigs, sig)
-	} else {
-		set.records = append(set.records, rr)
-	}
-	return sets
-}
-
-func findSigned(sets []*signedSet, name string, rrtype uint16) *signedSet {
-	for _, s := range sets {
-		if s.rrtype == rrtype && s.name == name {
-			return s
-		}
-	}
-	return nil
-}
-
-// found returns the set if it has records.
-func found(sets []*signedSet, name string, rrtype uint16) *signedSet {
-	if s := findSigned(sets, name, rrtype); s != nil && len(s.records) > 0 {
-		return s
-	}
-	return nil
-}
-
-// signer returns who claims to have signed the set: a zone that the owner is
-// in, and for a DS one above it. It returns "" when nobody does.
-func (s *signedSet) signer() string {
-	for _, sig := range s.sigs {
-		zone := dns.CanonicalName(sig.SignerName)
-		if dns.IsSubDomain(zone, s.name) && (s.rrtype != dns.TypeDS || zone != s.name || zone == ".") {
-			return zone
-		}
-	}
-	return ""
-}
-
-func (s *signedSet) String() string { return shown(s.name) + " " + typeName(s.rrtype) }
 
 // query asks a question of the chain.
 func (v *validator) query(ctx context.Context, name string, qtype uint16) (message, *check.Reason) {
@@ -157,38 +75,51 @@ func (v *validator) signed(ctx context.Context, name string, qtype uint16) (*sig
 	return s, doubt
 }
 
-// judge returns nil when the answer is secure, else why it is not.
+// judge returns nil when the answer is secure, else why it is not. What is
+// judged is what the facts show: the aliases that the reader of the answer
+// follows, and what it finds at their end.
 func (v *validator) judge(ctx context.Context, q *question, m message) *mistrust {
 	s, doubt := readSigned(m)
 	if doubt != nil {
 		return doubt
 	}
+	shows, err := readAnswer(m, q)
+	if err != nil {
+		return indeterminate("%v", err)
+	}
+	s.rcode = shows.rcode
 	if s.rcode != dns.RcodeSuccess && s.rcode != dns.RcodeNameError {
 		return indeterminate("the server answers %s", rcodeName(s.rcode))
 	}
 	name := dns.CanonicalName(q.name)
 	var weakest *mistrust
-	followed := false
-	for range maxChain {
-		set := found(s.answer, name, q.qtype)
-		if set != nil {
-			return worseTrust(weakest, v.judgeSet(ctx, s, set))
-		}
+	for _, target := range shows.cnames {
 		alias := found(s.answer, name, dns.TypeCNAME)
-		switch {
-		case q.qtype == dns.TypeANY:
-			return worseTrust(weakest, v.judgeAll(ctx, s, name))
-		case alias == nil && followed && len(s.authority) == 0:
-			return worseTrust(weakest, indeterminate("the answer ends at the alias %s", shown(name)))
-		case alias == nil:
-			return worseTrust(weakest, v.judgeDenial(ctx, s, name, q.qtype))
+		if alias == nil {
+			return bogus("%s is no alias", shown(name)) // cannot happen: the reader found one
 		}
-		if weakest = worseTrust(weakest, v.judgeAlias(ctx, s, alias)); weakest != nil && weakest.status != dnssecInsecure {
+		if weakest = worseTrust(weakest, v.judgeSet(ctx, s, alias)); weakest != nil && weakest.status != dnssecInsecure {
 			return weakest
 		}
-		name, followed = dns.CanonicalName(alias.records[0].(*dns.CNAME).Target), true
+		name = dns.CanonicalName(target)
 	}
-	return worseTrust(weakest, bogus("CNAME records loop"))
+	return worseTrust(weakest, v.judgeEnd(ctx, s, name, q.qtype, len(shows.cnames) > 0))
+}
+
+// judgeEnd judges what an answer says of the name at the end of the aliases.
+func (v *validator) judgeEnd(ctx context.Context, s *signedAnswer, name string, qtype uint16, aliased bool) *mistrust {
+	set := found(s.answer, name, qtype)
+	switch {
+	case qtype == dns.TypeANY:
+		return v.judgeAll(ctx, s, name)
+	case set != nil && s.rcode == dns.RcodeNameError:
+		return bogus("the server answers NXDOMAIN with %s", set)
+	case set != nil:
+		return v.judgeSet(ctx, s, set)
+	case aliased && len(s.authority) == 0:
+		return indeterminate("the answer ends at the alias %s", shown(name))
+	}
+	return v.judgeDenial(ctx, s, name, qtype)
 }
 
 // worseTrust returns the worse of two.
@@ -217,26 +148,9 @@ func (v *validator) judgeAll(ctx context.Context, s *signedAnswer, name string) 
 	return weakest
 }
 
-// judgeAlias judges a CNAME. One without signature may follow from a DNAME
-// (RFC 6672 section 5.3.1).
-func (v *validator) judgeAlias(ctx context.Context, s *signedAnswer, alias *signedSet) *mistrust {
-	if len(alias.sigs) > 0 {
-		return v.judgeSet(ctx, s, alias)
-	}
-	for _, set := range s.answer {
-		if set.rrtype != dns.TypeDNAME || len(set.records) != 1 || set.name == alias.name || !dns.IsSubDomain(set.name, alias.name) {
-			continue
-		}
-		target := strings.TrimSuffix(alias.name, set.name) + strings.TrimPrefix(set.records[0].(*dns.DNAME).Target, ".")
-		if sameName(alias.records[0].(*dns.CNAME).Target, target) {
-			return v.judgeSet(ctx, s, set)
-		}
-	}
-	return v.judgeSet(ctx, s, alias)
-}
-
 // judgeSet judges a set of an answer.
 func (v *validator) judgeSet(ctx context.Context, s *signedAnswer, set *signedSet) *mistrust {
+	set = s.synthesized(set)
 	signer := set.signer()
 	at := signer
 	if at == "" {
@@ -263,7 +177,7 @@ func (v *validator) judgeSet(ctx context.Context, s *signedAnswer, set *signedSe
 	if doubt != nil {
 		return doubt
 	}
-	if !proofs.noCloser(set.name, labels) {
+	if !proofs.noCloser(set.name, labels) && proofs.doubt == nil {
 		return bogus("%s comes from a wildcard, and nothing proves that the name does not exist itself", set)
 	}
 	return proofs.doubt
@@ -288,12 +202,12 @@ func (v *validator) verify(set *signedSet, zone *signedZone) (labels int, doubt 
 		if !sameName(sig.SignerName, zone.name) || !supportedAlgorithm(sig.Algorithm) || int(sig.Labels) > ownLabels(set.name) || !dns.IsSubDomain(zone.name, set.name) {
 			continue
 		}
-		if !sig.ValidityPeriod(v.now) {
+		if !v.holds(sig) {
 			doubt = bogus("the signature of %s is valid from %s to %s", set, dns.TimeToString(sig.Inception), dns.TimeToString(sig.Expiration))
 			continue
 		}
 		for _, key := range zone.keys {
-			if key.Algorithm != sig.Algorithm || key.KeyTag() != sig.KeyTag {
+			if key.Algorithm != sig.Algorithm || key.tag != sig.KeyTag {
 				continue
 			}
 			if tries++; tries > maxTries {
@@ -302,7 +216,7 @@ func (v *validator) verify(set *signedSet, zone *signedZone) (labels int, doubt 
 			if v.verified++; v.verified > maxVerified {
 				return 0, indeterminate("more than %d signatures to verify", maxVerified)
 			}
-			if err := sig.Verify(key, set.records); err != nil {
+			if err := sig.Verify(key.DNSKEY, set.records); err != nil {
 				doubt = bogus("the signature of %s by the key %d of %s does not verify", set, sig.KeyTag, shown(zone.name))
 				continue
 			}
@@ -313,8 +227,15 @@ func (v *validator) verify(set *signedSet, zone *signedZone) (labels int, doubt 
 	return 0, doubt
 }
 
-// lasts notes when a signature expires. Its times are in serial arithmetic
-// (RFC 4034 section 3.1.5).
+// holds reports whether a signature is valid now. Its times are in serial
+// arithmetic (RFC 4034 section 3.1.5).
+func (v *validator) holds(sig *dns.RRSIG) bool {
+	notBefore := func(a, b uint32) bool { return int32(a-b) >= 0 }
+	now := uint32(v.now.Unix())
+	return notBefore(now, sig.Inception) && notBefore(sig.Expiration, now) && notBefore(sig.Expiration, sig.Inception)
+}
+
+// lasts notes when a signature that holds expires.
 func (v *validator) lasts(sig *dns.RRSIG) {
 	now := v.now.Unix()
 	until := time.Unix(now+int64(int32(sig.Expiration-uint32(now))), 0)
@@ -378,10 +299,11 @@ func (v *validator) enter(ctx context.Context, name string, trusted []*dns.DS) (
 	}
 	zone, entry := &signedZone{name: name}, &signedZone{name: name}
 	for _, rr := range set.records {
-		key := rr.(*dns.DNSKEY)
+		key := zoneKey{rr.(*dns.DNSKEY), 0}
 		if key.Flags&dns.ZONE == 0 || key.Flags&dns.REVOKE != 0 || key.Protocol != 3 || !supportedAlgorithm(key.Algorithm) || len(key.PublicKey) > maxKeyText {
 			continue
 		}
+		key.tag = key.KeyTag()
 		zone.keys = append(zone.keys, key)
 		if anchored(key, trusted) {
 			entry.keys = append(entry.keys, key)
@@ -399,10 +321,9 @@ func (v *validator) enter(ctx context.Context, name string, trusted []*dns.DS) (
 }
 
 // anchored reports whether a trusted DS is of the key.
-func anchored(key *dns.DNSKEY, trusted []*dns.DS) bool {
-	tag := key.KeyTag()
+func anchored(key zoneKey, trusted []*dns.DS) bool {
 	for _, ds := range trusted[:min(len(trusted), maxDNSKEYs)] {
-		if ds.KeyTag != tag || ds.Algorithm != key.Algorithm {
+		if ds.KeyTag != key.tag || ds.Algorithm != key.Algorithm {
 			continue
 		}
 		if made := key.ToDS(ds.DigestType); made != nil && strings.EqualFold(made.Digest, ds.Digest) {

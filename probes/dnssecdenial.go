@@ -306,13 +306,14 @@ func (p *denials) denyNSEC3(name string, qtype uint16) denied {
 }
 
 // noCloser reports whether nothing is nearer to the name than the wildcard
-// whose signature counts so many labels.
+// whose signature counts so many labels: no name between them exists, not even
+// one that has no records (RFC 4592 section 3.3).
 func (p *denials) noCloser(name string, labels int) bool {
-	if p.coverNSEC(name) != nil {
+	if cover := p.coverNSEC(name); cover != nil && dns.CountLabel(encloser(name, cover)) == labels {
 		return true
 	}
 	if len(p.nsec3) == 0 {
-		return p.doubt != nil
+		return false
 	}
 	cover := p.coverNSEC3(lastLabels(name, labels+1))
 	if cover != nil && cover.Flags&1 != 0 && p.doubt == nil {
