@@ -39,7 +39,7 @@ func (s *nameserver) askQUIC(ctx context.Context, x *exchange, q *question, unti
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	aim := quicAim{plan: &tlsPlan{}, host: s.addr.Addr().WithZone("").String(), protocol: doqProtocol, strict: true}
-	conn, err := aim.open(ctx, netip.Addr{}, s.addr)
+	conn, err := aim.open(ctx, "", netip.Addr{}, s.addr)
 	if err != nil {
 		return err
 	}

@@ -128,7 +128,7 @@ func (j *journey) dialQUIC(ctx context.Context, route *router, host string, port
 	start := time.Now()
 	try := func(ctx context.Context, addr netip.Addr) attempt {
 		a := attempt{from: j.from, addr: addr}
-		q, err := aim.open(ctx, j.from, netip.AddrPortFrom(addr, port))
+		q, err := aim.open(ctx, route.device, j.from, netip.AddrPortFrom(addr, port))
 		if a.err = err; err == nil {
 			a.conn = q
 		}
@@ -176,8 +176,8 @@ func (j *journey) settleQUIC(q *quicConn, aim quicAim) *check.Reason {
 
 // open makes a connection to one address. A peer that has answered gives one in
 // any case; what became of the handshake is in failed.
-func (a quicAim) open(ctx context.Context, from netip.Addr, to netip.AddrPort) (*quicConn, error) {
-	raw, err := openSocket(ctx, "udp", from, to)
+func (a quicAim) open(ctx context.Context, device string, from netip.Addr, to netip.AddrPort) (*quicConn, error) {
+	raw, err := openSocket(ctx, "udp", device, from, to)
 	if err != nil {
 		return nil, err
 	}
