@@ -89,7 +89,7 @@ func (x *exchange) quic(ctx context.Context, conn *quicConn, q *question) error 
 	}
 	_ = stream.Close() // the question is whole
 	x.sent = time.Now()
-	msg, err := x.readStream(stream)
+	msg, err := x.readStream(conn.ledger.reader(stream.StreamID(), stream))
 	if err != nil {
 		return dnsEnded(ctx, err)
 	}
@@ -105,6 +105,7 @@ func (x *exchange) quic(ctx context.Context, conn *quicConn, q *question) error 
 
 // quicFault tells why an exchange over QUIC failed.
 func (r *dnsRun) quicFault(conn *quicConn, err error) *check.Reason {
+	err = conn.cause(err)
 	var stream *quic.StreamError
 	var app *quic.ApplicationError
 	fault := func(code check.Code, message string) *check.Reason {
@@ -122,5 +123,5 @@ func (r *dnsRun) quicFault(conn *quicConn, err error) *check.Reason {
 		}
 		return fault(reason.Code, reason.Message)
 	}
-	return r.reason(conn.cause(err))
+	return r.reason(err)
 }
