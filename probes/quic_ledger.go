@@ -13,7 +13,7 @@ import (
 // The windows bound the bytes that a peer can make us hold, and not the memory:
 // quic-go keeps each piece of a stream as it came until it can be read, some 200
 // bytes for a single one. A peer that sends its bytes one by one behind a gap made
-// us hold 20 MB in a window of 96 KiB. So each stream has credit, in bytes: a piece
+// us hold 12 MiB in a window of 96 KiB. So each stream has credit, in bytes: a piece
 // costs pieceCost, what it adds to the stream is returned, and what was read to its
 // end begins anew. A good peer comes nowhere near the end: pieces that small are
 // rare, and a lost packet holds up no more than a window of large ones.
