@@ -132,7 +132,7 @@ type attempt struct {
 func (r *router) dial(ctx context.Context, from netip.Addr, addrs []netip.Addr, port uint16) (net.Conn, netip.Addr, []attempt) {
 	try := func(ctx context.Context, addr netip.Addr) attempt {
 		start := time.Now()
-		conn, err := openSocketBy(ctx, cmp.Or(r.network, "tcp"), r.device, from, netip.AddrPortFrom(addr, port))
+		conn, err := openSocket(ctx, cmp.Or(r.network, "tcp"), r.device, from, netip.AddrPortFrom(addr, port))
 		if err == nil && r.reset {
 			resetAtClose(conn)
 		}

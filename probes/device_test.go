@@ -3,9 +3,11 @@ package probes
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
@@ -37,13 +39,48 @@ func TestDeviceOption(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	names := newDNSOptions()
-	names.Name, names.Interface = "a.test", "eth0"
-	ping := &icmpOptions{Host: "a.test", Count: 1, Interval: 1e9, Size: 56, Route: Route{Interface: "eth0"}}
-	for _, o := range []check.Options{names, ping} {
-		if _, err := o.Build(needs()); err == nil || !strings.Contains(err.Error(), "interface: ") {
-			t.Errorf("%T: %v", o, err)
-		}
+}
+
+// TestDeviceOfEveryKind has kinds that make sockets of their own, and some that
+// share one way to make them, go by an interface that is not there. A kind that
+// ignored the option would reach the target.
+func TestDeviceOfEveryKind(t *testing.T) {
+	t.Parallel()
+	if !bindsDevices {
+		return // TestDevice has the refusal
+	}
+	site := http3Site(t, quicTLS(t, "h3"), http3Mux())
+	server := dnsServer(t, zone(t, "a.test. 60 IN A 192.0.2.1").Serve)
+	host, port := listen(t, testnet.Silence)
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	route := Route{Interface: "nosuch0"}
+	web := newHTTPOptions()
+	web.URL, web.Version, web.Route = site, "3", route
+	kinds := map[string]check.Options{
+		"http/3": web,
+		"ssh":    &sshOptions{Host: host, Port: number, Route: route},
+		"redis":  &redisOptions{Host: host, Port: number, Route: route},
+	}
+	for _, transport := range []string{transportUDP, transportTCP, transportTLS, transportQUIC} {
+		o := newDNSOptions()
+		o.Name, o.Server, o.Transport, o.Route = "a.test", server.Addr(), transport, route
+		kinds["dns over "+transport] = o
+	}
+	if marksPackets && mayPing() {
+		kinds["icmp"] = &icmpOptions{Host: "127.0.0.1", Count: 1, Interval: time.Second, Size: 56, Route: route}
+	}
+	for name, o := range kinds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			plan, err := o.Build(needs())
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantFailure(t, plan.Probe.Observe(timeout(t, patience)), check.LocalRoute, "the interface nosuch0: ")
+		})
 	}
 }
 

@@ -114,7 +114,7 @@ func routed(err error, device string, addr netip.Addr) bool {
 	if !errors.As(err, &errno) {
 		return true
 	}
-	conn, err := openSocketBy(context.Background(), "udp", device, netip.Addr{}, netip.AddrPortFrom(addr, 9))
+	conn, err := openSocket(context.Background(), "udp", device, netip.Addr{}, netip.AddrPortFrom(addr, 9))
 	if err != nil {
 		return false
 	}

@@ -211,7 +211,7 @@ func (r *dnsRun) overUDP(ctx context.Context, host string, port uint16, until ti
 	var err error
 	for _, addr := range addrs {
 		r.server, r.transport = netip.AddrPortFrom(addr, port), transportUDP
-		if conn, err = openSocket(ctx, "udp", r.from, r.server); err == nil {
+		if conn, err = openSocket(ctx, "udp", r.probe.router.device, r.from, r.server); err == nil {
 			break
 		}
 	}
@@ -296,9 +296,12 @@ func (r *dnsRun) reason(err error) *check.Reason {
 	if errors.As(err, &he) {
 		return &check.Reason{Code: he.code, Message: fmt.Sprintf("%s: %s", r.probe.doh, he.message)}
 	}
+	if reason, ok := deviceReason(err); ok {
+		return &reason
+	}
 	reason := r.cause(err, check.DNSTimeout)
 	if r.server.IsValid() {
-		reason = placed(reason, err, "", r.server.Addr())
+		reason = placed(reason, err, r.probe.router.device, r.server.Addr())
 	}
 	switch reason.Code {
 	case check.DNSTimeout:

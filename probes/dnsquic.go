@@ -39,7 +39,7 @@ func (s *nameserver) askQUIC(ctx context.Context, x *exchange, q *question, unti
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	aim := quicAim{plan: &tlsPlan{}, host: s.addr.Addr().WithZone("").String(), protocol: doqProtocol, strict: true}
-	conn, err := aim.open(ctx, netip.Addr{}, s.addr)
+	conn, err := aim.open(ctx, "", netip.Addr{}, s.addr)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (x *exchange) quic(ctx context.Context, conn *quicConn, q *question) error 
 	}
 	_ = stream.Close() // the question is whole
 	x.sent = time.Now()
-	msg, err := x.readStream(stream)
+	msg, err := x.readStream(conn.ledger.reader(stream.StreamID(), stream))
 	if err != nil {
 		return dnsEnded(ctx, err)
 	}
@@ -105,6 +105,7 @@ func (x *exchange) quic(ctx context.Context, conn *quicConn, q *question) error 
 
 // quicFault tells why an exchange over QUIC failed.
 func (r *dnsRun) quicFault(conn *quicConn, err error) *check.Reason {
+	err = conn.cause(err)
 	var stream *quic.StreamError
 	var app *quic.ApplicationError
 	fault := func(code check.Code, message string) *check.Reason {
@@ -122,5 +123,5 @@ func (r *dnsRun) quicFault(conn *quicConn, err error) *check.Reason {
 		}
 		return fault(reason.Code, reason.Message)
 	}
-	return r.reason(conn.cause(err))
+	return r.reason(err)
 }

@@ -82,7 +82,7 @@ func (s *nameserver) ask(ctx context.Context, q *question, until time.Time) (mes
 		return x.answer, err
 	}
 	if s.transport == "udp" {
-		conn, err := openSocket(ctx, "udp", netip.Addr{}, s.addr)
+		conn, err := openSocket(ctx, "udp", "", netip.Addr{}, s.addr)
 		if err != nil {
 			return nil, err
 		}

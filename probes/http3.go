@@ -106,7 +106,7 @@ func (c *http3Conn) send(m *httpMessage) error {
 
 func (c *http3Conn) open() error {
 	if c.side == nil {
-		c.side = &http3Side{conn: c.q.conn}
+		c.side = &http3Side{conn: c.q.conn, ledger: c.q.ledger}
 		setting := quicvarint.Append(quicvarint.Append(nil, h3MaxFieldSection), maxHeadBytes)
 		hello := quicvarint.Append([]byte{h3ControlStream, h3Settings}, uint64(len(setting)))
 		if err := c.side.open(append(hello, setting...)); err != nil {
@@ -119,7 +119,7 @@ func (c *http3Conn) open() error {
 	}
 	c.stream, c.freed = stream, bindStream(c.ctx, stream)
 	c.side.begins(uint64(stream.StreamID()))
-	c.budget = &budgetReader{from: stream, left: h2MaxHeadBytes}
+	c.budget = &budgetReader{from: c.q.ledger.reader(stream.StreamID(), stream), left: h2MaxHeadBytes}
 	c.in = bufio.NewReaderSize(c.budget, 4<<10)
 	return nil
 }
@@ -360,6 +360,9 @@ func (c *http3Conn) explain(err error) error {
 		if breach := c.side.failure(); breach != nil {
 			return breach
 		}
+	}
+	if c.q.flooded.Load() {
+		err = errQUICFlood
 	}
 	var stream *quic.StreamError
 	var app *quic.ApplicationError

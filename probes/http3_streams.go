@@ -71,6 +71,7 @@ const h3MaxSide = 64 << 10
 // are read in goroutines, at most quicSideStreams and one more.
 type http3Side struct {
 	conn    *quic.Conn
+	ledger  *quicLedger
 	running sync.WaitGroup
 
 	mu      sync.Mutex
@@ -144,7 +145,7 @@ func (s *http3Side) ending() bool {
 
 // read reads one stream of the server's. Its error is a breach of HTTP/3.
 func (s *http3Side) read(stream *quic.ReceiveStream) error {
-	limited := &io.LimitedReader{R: stream, N: h3MaxSide}
+	limited := &io.LimitedReader{R: s.ledger.reader(stream.StreamID(), stream), N: h3MaxSide}
 	in := bufio.NewReaderSize(limited, 64)
 	kind, err := quicvarint.Read(in)
 	if err != nil {

@@ -26,9 +26,6 @@ func (b *httpBuilder) version3() error {
 	if o.Unix != "" {
 		refuse("unix", "goes with TCP, and version: 3 uses UDP")
 	}
-	if o.Interface != "" {
-		refuse("interface", "goes with TCP, and version: 3 uses UDP")
-	}
 	if o.Connection == "reuse" {
 		refuse("connection", "version: 3 keeps no connection between runs, write fresh or both")
 	}

@@ -101,7 +101,8 @@ func (o *icmpOptions) SetTarget(target string) error {
 
 // Build validates the options.
 func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
-	errs := []error{o.checkNumbers(setup)}
+	mtu := o.PathMTU || setup.Needs(pathMTUFact) || setup.Needs(blackHoleFact)
+	errs := []error{o.checkNumbers(setup), o.checkSystem(mtu)}
 	host, err := icmpHost(o.Host)
 	if err != nil {
 		errs = append(errs, check.OptionErrorf("host", "%w", err))
@@ -110,15 +111,12 @@ func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
 	router, err := route.buildAll()
 	errs = append(errs, err)
 	errs = append(errs, router.reaches("host", host))
-	if o.Interface != "" {
-		errs = append(errs, check.OptionErrorf("interface", "is not for this kind; set source to an address of the interface"))
-	}
 	if err := errors.Join(errs...); err != nil {
 		return check.Plan{}, err
 	}
 	probe := &icmpProbe{
-		host: host, route: router, mtu: o.PathMTU || setup.Needs(pathMTUFact) || setup.Needs(blackHoleFact),
-		plan: echoPlan{count: o.Count, interval: o.Interval, size: int(o.Size), ttl: o.TTL, tos: o.TOS, whole: o.Whole},
+		host: host, route: router, mtu: mtu,
+		plan: echoPlan{device: o.Interface, count: o.Count, interval: o.Interval, size: int(o.Size), ttl: o.TTL, tos: o.TOS, whole: o.Whole},
 	}
 	return check.Plan{
 		Probe: spreadOver(probe, router, host), Target: "icmp://" + urlHost(host), Defaults: []check.Default{{Expect: "received > 0"}},
@@ -147,12 +145,22 @@ func (o *icmpOptions) checkNumbers(setup check.Setup) error {
 	if o.TOS < 0 || o.TOS > 255 {
 		errs = append(errs, check.OptionErrorf("tos", "%d is not between 0 and 255", o.TOS))
 	}
+	return errors.Join(errs...)
+}
+
+// checkSystem refuses what only works with the options of IP. Without them the
+// search for the path's MTU would find that of packets in fragments.
+func (o *icmpOptions) checkSystem(mtu bool) error {
+	if marksPackets {
+		return nil
+	}
+	var errs []error
 	for _, option := range []struct {
 		name string
 		set  bool
-	}{{"tos", o.TOS != 0}, {"dont_fragment", o.Whole}, {"path_mtu", o.PathMTU}} {
-		if option.set && !marksPackets {
-			errs = append(errs, check.OptionErrorf(option.name, "sonde can do this on Linux only"))
+	}{{"tos", o.TOS != 0}, {"dont_fragment", o.Whole}, {"path_mtu", mtu}, {"interface", o.Interface != ""}} {
+		if option.set {
+			errs = append(errs, check.OptionErrorf(option.name, "this system cannot do that, sonde does it on Linux"))
 		}
 	}
 	return errors.Join(errs...)
@@ -356,6 +364,9 @@ func (p *icmpProbe) explainHow(obs *check.Observation, from, to netip.Addr, time
 		}
 		if p.plan.whole {
 			args = append(args, "-M", "do")
+		}
+		if p.plan.device != "" {
+			args = append(args, "-I", p.plan.device)
 		}
 		if from.IsValid() {
 			args = append(args, "-I", from.String())

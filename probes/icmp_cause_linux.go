@@ -12,6 +12,9 @@ import (
 
 // openFailure explains why there is no socket. All of it is our own side's.
 func openFailure(err error, key socketKey) *check.Reason {
+	if reason, ok := deviceReason(err); ok {
+		return &reason
+	}
 	r := &check.Reason{Code: check.LocalOverload, Message: fmt.Sprintf("cannot open an ICMP socket: %v", err)}
 	switch {
 	case isForbidden(err):

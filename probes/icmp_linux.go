@@ -19,8 +19,8 @@ import (
 // opens a socket per ping, and each raw socket gets a copy of every echo reply
 // that reaches the machine: a thousand pings in flight cost a million copies.
 // It also cannot see ICMP errors, so "host unreachable" looks like silence.
-// Here all rounds share one socket per address family (and per source and other
-// options of IP, where a check sets them), with one goroutine that reads it in batches. The
+// Here all rounds share one socket per address family (and per source, interface
+// and other options of IP, where a check sets them), with one goroutine that reads it in batches. The
 // first round opens it. The last one leaves it open for a moment, in which the
 // next may come.
 
@@ -35,11 +35,12 @@ var icmpSockets = socketPool{open: make(map[socketKey]*icmpSocket)}
 // ignore control messages before Linux 5.18, and there is none for IPv4's flag
 // "don't fragment".
 type socketKey struct {
-	v6   bool
-	from netip.Addr
-	ttl  int
-	tos  int
-	df   bool
+	v6     bool
+	device string // network interface; empty: the system chooses
+	from   netip.Addr
+	ttl    int
+	tos    int
+	df     bool
 }
 
 // socketPool hands out sockets and counts who uses them.
@@ -81,7 +82,7 @@ func sendEchoes(ctx context.Context, plan *echoPlan) (echoes, *check.Reason) {
 		return echoes{}, why
 	}
 	r := newRound(plan)
-	s, why := icmpSockets.join(socketKey{v6: plan.to.Is6(), from: plan.from, ttl: plan.ttl, tos: plan.tos, df: plan.whole}, r)
+	s, why := icmpSockets.join(socketKey{v6: plan.to.Is6(), device: plan.device, from: plan.from, ttl: plan.ttl, tos: plan.tos, df: plan.whole}, r)
 	if why != nil {
 		return echoes{}, why
 	}
@@ -308,6 +309,11 @@ func (s *icmpSocket) configure() error {
 	}
 	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
 		return os.NewSyscallError("setsockopt", err)
+	}
+	if s.key.device != "" {
+		if err := bindDevice(uintptr(s.fd), "", s.key.device); err != nil {
+			return err
+		}
 	}
 	level := unix.IPPROTO_IP
 	if s.key.v6 {

@@ -14,6 +14,7 @@ import (
 // echoPlan is one round of echo requests to one address.
 type echoPlan struct {
 	to       netip.Addr
+	device   string     // network interface to go by; empty: the system chooses
 	from     netip.Addr // source address; the zero value leaves it to the kernel
 	count    int
 	interval time.Duration

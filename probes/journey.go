@@ -51,15 +51,11 @@ func (r *Route) build() (*router, error) {
 	case bothFamilies:
 		err = errors.Join(err, check.OptionErrorf("family", "both is not for this kind"))
 	}
-	if out.device != "" {
-		err = errors.Join(err, check.OptionErrorf("interface", "is not for this kind; set source to an address of the interface"))
-	}
 	return out, err
 }
 
-// buildAll is build for a kind that takes its connections from journey.connect,
-// so that they go by the interface, and that can go to several addresses in a
-// run, by [spreadOver].
+// buildAll is build for a kind that can go to several addresses in a run, by
+// [spreadOver].
 func (r *Route) buildAll() (*router, error) {
 	out := &router{search: r.Search}
 	var errs []error

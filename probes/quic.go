@@ -79,6 +79,8 @@ type quicConn struct {
 	*quicSocket
 	transport *quic.Transport
 	conn      *quic.Conn
+	ledger    *quicLedger
+	flooded   atomic.Bool               // the ledger has ended it
 	code      quic.ApplicationErrorCode // to close with
 	failed    error                     // of the handshake
 	done      time.Time                 // when that was over
@@ -95,8 +97,15 @@ func (q *quicConn) Close() error {
 	return q.quicSocket.Close()
 }
 
-// cause returns the system's error behind err, when there is one.
+// errQUICFlood is a breach of our own bounds.
+var errQUICFlood = &quic.TransportError{ErrorCode: quic.FlowControlError, ErrorMessage: "more small pieces of streams than can be kept"}
+
+// cause returns what is behind err: our own end of the connection, or an error of
+// the system.
 func (q *quicConn) cause(err error) error {
+	if q.flooded.Load() {
+		return errQUICFlood
+	}
 	if system := q.ended.Load(); system != nil {
 		return *system
 	}
@@ -128,7 +137,7 @@ func (j *journey) dialQUIC(ctx context.Context, route *router, host string, port
 	start := time.Now()
 	try := func(ctx context.Context, addr netip.Addr) attempt {
 		a := attempt{from: j.from, addr: addr}
-		q, err := aim.open(ctx, j.from, netip.AddrPortFrom(addr, port))
+		q, err := aim.open(ctx, route.device, j.from, netip.AddrPortFrom(addr, port))
 		if a.err = err; err == nil {
 			a.conn = q
 		}
@@ -176,13 +185,17 @@ func (j *journey) settleQUIC(q *quicConn, aim quicAim) *check.Reason {
 
 // open makes a connection to one address. A peer that has answered gives one in
 // any case; what became of the handshake is in failed.
-func (a quicAim) open(ctx context.Context, from netip.Addr, to netip.AddrPort) (*quicConn, error) {
-	raw, err := openSocket(ctx, "udp", from, to)
+func (a quicAim) open(ctx context.Context, device string, from netip.Addr, to netip.AddrPort) (*quicConn, error) {
+	raw, err := openSocket(ctx, "udp", device, from, to)
 	if err != nil {
 		return nil, err
 	}
 	q := &quicConn{quicSocket: &quicSocket{Conn: raw}, code: a.code}
 	q.transport = &quic.Transport{Conn: q.quicSocket}
+	q.ledger = newQUICLedger(func() {
+		q.flooded.Store(true)
+		raw.Close() // which ends all: the connection itself must not be called from here
+	})
 	config := q.asked.tlsConfig(q.quicSocket, a.plan, a.plan.nameFor(a.host), []string{a.protocol})
 	config.MinVersion, config.ClientSessionCache = tls.VersionTLS13, nil // RFC 9001, section 4.2
 	config.InsecureSkipVerify = !a.strict
@@ -190,7 +203,7 @@ func (a quicAim) open(ctx context.Context, from netip.Addr, to netip.AddrPort) (
 		q.state = &state // where a handshake fails later, it still was seen
 		return nil
 	}
-	q.conn, q.failed = q.transport.Dial(ctx, raw.RemoteAddr(), config, quicConfig(ctx))
+	q.conn, q.failed = q.transport.Dial(ctx, raw.RemoteAddr(), config, q.config(ctx))
 	q.done = time.Now()
 	if q.failed == nil {
 		state := q.conn.ConnectionState().TLS
@@ -206,8 +219,8 @@ func (a quicAim) open(ctx context.Context, from netip.Addr, to netip.AddrPort) (
 	return q, nil
 }
 
-// quicConfig bounds what a peer can make us hold, and leaves the time to ctx.
-func quicConfig(ctx context.Context) *quic.Config {
+// config bounds what a peer can make us hold, and leaves the time to ctx.
+func (q *quicConn) config(ctx context.Context) *quic.Config {
 	idle := quicIdle
 	if deadline, ok := ctx.Deadline(); ok {
 		idle = max(time.Until(deadline), 0) + time.Second
@@ -224,6 +237,7 @@ func quicConfig(ctx context.Context) *quic.Config {
 		MaxIncomingUniStreams:          quicSideStreams,
 		RequireStreamCreditRelease:     true, // in all, not at a time
 		DisablePathMTUDiscovery:        true,
+		Tracer:                         q.ledger.trace,
 	}
 }
 

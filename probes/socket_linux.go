@@ -37,14 +37,10 @@ type socket struct {
 // one of those that it gives out and nobody listens there.
 const selfConnects = 3
 
-// openSocket connects a socket to an address, from one of this machine where
-// that is valid. Its errors are [net.OpError]s, as those of a [net.Dialer].
-func openSocket(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
-	return openSocketBy(ctx, network, "", from, to)
-}
-
-// openSocketBy is openSocket by a network interface.
-func openSocketBy(ctx context.Context, network, device string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+// openSocket connects a socket to an address, by a network interface where the
+// device is not empty, and from an address of this machine where that is valid. Its
+// errors are [net.OpError]s, as those of a [net.Dialer].
+func openSocket(ctx context.Context, network, device string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	for range selfConnects {
 		s := &socket{network: network, remote: to, device: device}
 		if err := s.open(ctx, from); err != nil {

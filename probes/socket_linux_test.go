@@ -73,7 +73,7 @@ func TestSocketCancelledWhileConnecting(t *testing.T) {
 		cancel()
 	}()
 	start := time.Now()
-	conn, err := openSocket(w, "tcp", netip.Addr{}, to)
+	conn, err := openSocket(w, "tcp", "", netip.Addr{}, to)
 	if err == nil {
 		conn.Close()
 	}
@@ -85,7 +85,7 @@ func TestSocketCancelledWhileConnecting(t *testing.T) {
 func TestSocketDeadlineWhileConnecting(t *testing.T) {
 	t.Parallel()
 	to := fullBacklog(t)
-	conn, err := openSocket(timeout(t, 50*time.Millisecond), "tcp", netip.Addr{}, to)
+	conn, err := openSocket(timeout(t, 50*time.Millisecond), "tcp", "", netip.Addr{}, to)
 	if err == nil {
 		conn.Close()
 	}
@@ -126,7 +126,7 @@ func TestSocketErrors(t *testing.T) {
 			theirs.Close()
 			t.Fatalf("%v: connected", c)
 		}
-		conn, got := openSocket(timeout(t, patience), "tcp", from, to)
+		conn, got := openSocket(timeout(t, patience), "tcp", "", from, to)
 		if got == nil {
 			conn.Close()
 		}
@@ -145,7 +145,7 @@ func TestSocketEmptyDatagram(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer peer.Close()
-	conn, err := openSocket(timeout(t, patience), "udp", netip.Addr{}, peer.LocalAddr().(*net.UDPAddr).AddrPort())
+	conn, err := openSocket(timeout(t, patience), "udp", "", netip.Addr{}, peer.LocalAddr().(*net.UDPAddr).AddrPort())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestSocketAfterClose(t *testing.T) {
 	t.Parallel()
 	host, port := listen(t, testnet.Silence)
 	for _, used := range []bool{false, true} {
-		conn, err := openSocket(timeout(t, patience), "tcp", netip.Addr{}, netip.MustParseAddrPort(net.JoinHostPort(host, port)))
+		conn, err := openSocket(timeout(t, patience), "tcp", "", netip.Addr{}, netip.MustParseAddrPort(net.JoinHostPort(host, port)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +223,7 @@ func TestSocketClosedMeanwhile(t *testing.T) {
 	t.Parallel()
 	host, port := listen(t, testnet.Silence)
 	for range 50 {
-		conn, err := openSocket(timeout(t, patience), "tcp", netip.Addr{}, netip.MustParseAddrPort(net.JoinHostPort(host, port)))
+		conn, err := openSocket(timeout(t, patience), "tcp", "", netip.Addr{}, netip.MustParseAddrPort(net.JoinHostPort(host, port)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +247,7 @@ func TestSocketReset(t *testing.T) {
 		_ = conn.(*net.TCPConn).SetLinger(0)
 		conn.Close()
 	})
-	conn, err := openSocket(timeout(t, patience), "tcp", netip.Addr{}, netip.MustParseAddrPort(net.JoinHostPort(host, port)))
+	conn, err := openSocket(timeout(t, patience), "tcp", "", netip.Addr{}, netip.MustParseAddrPort(net.JoinHostPort(host, port)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +351,7 @@ func TestPromise7FailedSockets(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	fail := func(ctx context.Context, from netip.Addr, to netip.AddrPort) {
-		conn, err := openSocket(ctx, "tcp", from, to)
+		conn, err := openSocket(ctx, "tcp", "", from, to)
 		if err == nil {
 			conn.Close()
 			t.Errorf("%v: connected", to)

@@ -9,14 +9,9 @@ import (
 	"syscall"
 )
 
-// openSocket connects a socket to an address, from one of this machine where
-// that is valid.
-func openSocket(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
-	return openSocketBy(ctx, network, "", from, to)
-}
-
-// openSocketBy is openSocket by a network interface.
-func openSocketBy(ctx context.Context, network, device string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+// openSocket connects a socket to an address, by a network interface where the
+// device is not empty, and from an address of this machine where that is valid.
+func openSocket(ctx context.Context, network, device string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	dialer := net.Dialer{KeepAlive: -1} // a probe's connection is short
 	if device != "" {
 		dialer.Control = func(network, _ string, raw syscall.RawConn) error {
