@@ -255,9 +255,26 @@ func urlPassword(text string) string {
 	return password
 }
 
-// hidePassword replaces the password of a URL.
+// typedPassword is as urlPassword for a target as somebody types it, which is shown
+// also when it is no URL: a password with characters that would have to be escaped
+// counts up to the last @.
+func typedPassword(target string) string {
+	_, rest, ok := strings.Cut(target, "://")
+	if !ok {
+		return ""
+	}
+	authority := rest[:strings.IndexAny(rest+"/", "/?#")]
+	_, port, colon := strings.Cut(authority, ":")
+	if colon && !strings.Contains(authority, "@") && authority[0] != '[' && strings.Trim(port, "0123456789") != "" {
+		authority = rest
+	}
+	_, password, _ := strings.Cut(authority[:max(0, strings.LastIndexByte(authority, '@'))], ":")
+	return password
+}
+
+// hidePassword replaces the password of a target.
 func hidePassword(text string) string {
-	password := urlPassword(text)
+	password := typedPassword(text)
 	if password == "" {
 		return text
 	}

@@ -247,3 +247,26 @@ func TestI1SecretForEverybodyToRead(t *testing.T) {
 		}
 	}
 }
+
+// TestHidePassword hides what is typed as a password, even where it makes the
+// target no URL.
+func TestHidePassword(t *testing.T) {
+	t.Parallel()
+	for target, want := range map[string]string{
+		"redis://:s3cret@h":              "redis://:***@h",
+		"redis://:s3 cret@h":             "redis://:***@h",
+		"redis://:s3/cr?e#t@h:1":         "redis://:***@h:1",
+		"mysql://u:s3\"cr@et@h/d":        "mysql://u:***@h/d",
+		"http://u:s3cret@h:1/x:y@z":      "http://u:***@h:1/x:y@z",
+		"http://h:80/a:b@c":              "http://h:80/a:b@c",
+		"http://[::1]/a:b@c":             "http://[::1]/a:b@c",
+		"http://h/a:b@c":                 "http://h/a:b@c",
+		"https://h:443?user=me@mail.com": "https://h:443?user=me@mail.com",
+		"h:443":                          "h:443",
+		"://":                            "://",
+	} {
+		if got := hidePassword(target); got != want {
+			t.Errorf("%s: got %s, want %s", target, got, want)
+		}
+	}
+}

@@ -44,7 +44,7 @@ func (l *Loader) Target(target string, o TargetOptions) (*check.Check, error) {
 	t := &targeter{in: in, shown: hidePassword(target), names: make(map[*yaml.Node]string)}
 	t.decoder = &decoder{load: in, vars: &scope{lookup: l.LookupEnv, files: make(map[string]string)}}
 	t.decoder.report = func(n *yaml.Node, _ int, message, hint string) { t.complain(n, message, hint) }
-	if password := urlPassword(target); password != "" {
+	if password := typedPassword(target); password != "" {
 		t.decoder.secrets = []string{password}
 	}
 	c := t.make(target, &o)

@@ -98,6 +98,11 @@ func (j *job) monitor(n *yaml.Node, groups map[string]string) {
 		if inverted {
 			it.wants("received == 0")
 		}
+	case (kind == "postgres" || kind == "mysql" || kind == "redis") && !inverted:
+		if !j.kumaDatabase(it, o, kind) {
+			j.skip(it, n, it.name+" is left out, for its connection string is no URL with a host and a user")
+			return
+		}
 	case kind == "dns" && !inverted:
 		j.kumaDNS(it, o)
 	default:

@@ -132,10 +132,14 @@ func (p *redisProbe) Observe(ctx context.Context) check.Observation {
 	if reason != nil {
 		return j.stop(reason)
 	}
-	defer func() { conn.Close() }()
+	defer conn.Close()
 	if p.tls != nil {
 		secure, reason := j.handshake(ctx, conn, p.tls, p.host, nil)
 		if reason != nil {
+			return j.stop(reason)
+		}
+		defer secure.Close()
+		if reason := j.distrusted(p.tls); reason != nil && p.options.Password != "" {
 			return j.stop(reason)
 		}
 		conn = secure

@@ -51,7 +51,7 @@ func TestOracleRedis(t *testing.T) {
 		"database":    {port, func(o *redisOptions) { o.Password, o.Database = "s3cret", 3 }, "", "PONG", ""},
 		"no database": {port, func(o *redisOptions) { o.Password, o.Database = "s3cret", 99 }, check.ReplyError, "DB index is out of range", ""},
 		"TLS":         {secure, func(o *redisOptions) { o.Password, o.TLS = "s3cret", tls }, "", "PONG", ""},
-		"untrusted":   {secure, func(o *redisOptions) { o.Password, o.TLS = "s3cret", new(TLS) }, "", "certificate verify failed", ""},
+		"untrusted":   {secure, func(o *redisOptions) { o.Password, o.TLS = "s3cret", new(TLS) }, check.TLSUntrusted, "certificate verify failed", ""},
 		"stranger":    {port, nil, check.ReplyAuth, "NOAUTH Authentication required.", ""},
 		"wrong":       {port, func(o *redisOptions) { o.Password = "wrong" }, check.ReplyAuth, "WRONGPASS", ""},
 		"wrong, TLS":  {secure, func(o *redisOptions) { o.User, o.Password, o.TLS = "no", "no", tls }, check.ReplyAuth, "WRONGPASS", ""},

@@ -48,6 +48,57 @@ func keepsPassword(t *testing.T, observe func(host, port string, options *TLS) c
 	}
 }
 
+func TestRedisKeepsPassword(t *testing.T) {
+	t.Parallel()
+	keepsPassword(t, func(host, port string, options *TLS) check.Observation {
+		o := new(redisOptions)
+		if err := o.SetTarget("redis://:s3cret@" + net.JoinHostPort(host, port)); err != nil {
+			t.Fatal(err)
+		}
+		o.TLS = options
+		plan, err := o.Build(needs())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return promptly(t, plan.Probe, patience)
+	}, func(conn net.Conn, config *tls.Config, heard func([]byte)) {
+		first := make([]byte, 1)
+		if _, err := io.ReadFull(conn, first); err != nil {
+			return
+		}
+		if !isTLSRecord(first[0]) {
+			_, _ = io.WriteString(conn, "-ERR invalid password\r\n") // plain text was chosen, and holds the password
+			drain(conn)
+			return
+		}
+		secure := tls.Server(&again{Conn: conn, first: first}, config)
+		defer secure.Close()
+		said := make([]byte, 1<<10)
+		n, err := secure.Read(said)
+		if err != nil {
+			return
+		}
+		heard(said[:n])
+		_, _ = io.WriteString(secure, "+OK\r\n+PONG\r\n")
+		drain(secure)
+	})
+}
+
+// again is a connection whose first bytes are read once more.
+type again struct {
+	net.Conn
+	first []byte
+}
+
+func (a *again) Read(b []byte) (int, error) {
+	if len(a.first) > 0 {
+		n := copy(b, a.first)
+		a.first = a.first[n:]
+		return n, nil
+	}
+	return a.Conn.Read(b)
+}
+
 func TestMySQLKeepsPassword(t *testing.T) {
 	t.Parallel()
 	keepsPassword(t, func(host, port string, options *TLS) check.Observation {

@@ -89,19 +89,10 @@ func setSQLText(j *journey, fact, text string) {
 // unverified tells why the server must not be sent the password itself; nil when
 // it may be.
 func (p *sqlProbe) unverified(j *journey) *check.Reason {
-	switch {
-	case p.tls == nil:
+	if p.tls == nil {
 		return &check.Reason{Code: check.ReplyAuth, Message: "login: the server wants the password in plain text over a connection without TLS\nhint: set tls: {}"}
-	case p.tls.insecure:
-		return nil
 	}
-	for _, fact := range []string{"cert.trusted", "cert.hostname_ok"} {
-		if why, bad := j.obs.Because[fact]; bad {
-			why.Message = "login: the server wants the password in plain text, and is not the one that it says it is: " + why.Message
-			return &why
-		}
-	}
-	return nil
+	return j.distrusted(p.tls)
 }
 
 // sqlBroken tells how a session ended that is no matter of the database's.

@@ -186,6 +186,21 @@ func (j *journey) handshake(ctx context.Context, conn net.Conn, plan *tlsPlan, h
 	return secure, nil
 }
 
+// distrusted tells why a password in plain text is not for the peer of the
+// handshake: it may be somebody else. nil when it may be sent.
+func (j *journey) distrusted(plan *tlsPlan) *check.Reason {
+	if plan.insecure {
+		return nil
+	}
+	for _, fact := range []string{"cert.trusted", "cert.hostname_ok"} {
+		if why, bad := j.obs.Because[fact]; bad {
+			why.Message = "no password is sent to a server that is not verified: " + why.Message
+			return &why
+		}
+	}
+	return nil
+}
+
 // nameFor is the name to ask for and to verify.
 func (p *tlsPlan) nameFor(host string) string {
 	if p.serverName != "" {
