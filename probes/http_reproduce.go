@@ -19,7 +19,7 @@ func (p *httpProbe) reproduce(timeout time.Duration, from netip.Addr, more ...st
 	c.add("curl", "-v")
 	c.add(more...)
 	if timeout > 0 {
-		c.add("-m", strconv.FormatFloat(timeout.Round(time.Millisecond).Seconds(), 'f', -1, 64))
+		c.add("-m", strconv.FormatFloat(float64(timeout.Round(time.Millisecond).Milliseconds())/1000, 'f', -1, 64))
 	}
 	target := p.start
 	p.curlRequest(&c)

@@ -92,7 +92,7 @@ func (r *stepsRun) travel(ctx context.Context) {
 	obs.Set("failed_step", "")
 	obs.Set("preferred", true)
 	for i, s := range r.p.requests {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // not to pass for an error that the step expects
+		if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) { // not to pass for an error that the step expects
 			obs.Set("failed_step", s.name)
 			obs.Failure = named(s, check.Reason{Code: check.ConnectTimeout, Message: "the time ran out before it began"})
 			return
@@ -150,6 +150,9 @@ func (r *stepsRun) tidy(ctx context.Context) {
 		if _, known := obs.Because["cleanup"]; !known && made.verdict != check.Up && made.verdict != check.Degraded {
 			obs.Set("cleanup", false)
 			obs.Explain("cleanup", made.reason.Code, "cleanup: "+made.reason.Message)
+			if obs.Facts.Get("journey") == true { // there is nothing else to show
+				obs.Reproduce = r.line
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -249,5 +250,17 @@ func TestStepsTimeRunsOut(t *testing.T) {
 	wantFailure(t, o, check.ConnectTimeout, "step never: the time ran out before it began")
 	if o.Facts.Get("completed") != 1 || o.Facts.Get("failed_step") != "never" {
 		t.Errorf("%v", o.Facts)
+	}
+}
+
+// TestStepsReproduceCleanup shows the request that failed, in whole milliseconds.
+func TestStepsReproduceCleanup(t *testing.T) {
+	t.Parallel()
+	r := journeyTo(t, newShop(t).URL, login+"      cleanup: [{url: /broken}, {url: /bye}]\n", "")
+	if r.Verdict != check.Degraded || !strings.HasSuffix(r.Reproduce, "/broken") {
+		t.Errorf("%v: %s", r.Verdict, r.Reproduce)
+	}
+	if match := regexp.MustCompile(` -m ([0-9.]+) `).FindStringSubmatch(r.Reproduce); match == nil || len(match[1]) > len("60.000") {
+		t.Errorf("%s", r.Reproduce)
 	}
 }
