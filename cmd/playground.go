@@ -48,16 +48,18 @@ func newPlayground(a *App) *cobra.Command {
 	c.Flags().StringArrayVar(&faults, "fault", nil, "start a broken or hostile target of this `NAME` and print a check for it, or all of them for 'all'; repeatable")
 	c.Flags().BoolVar(&list, "list-faults", false, "list the names that --fault takes")
 	c.MarkFlagsMutuallyExclusive("fault", "list-faults")
-	complete(c, "fault", faultNames())
+	complete(c, "fault", faultNames)
 	return c
 }
 
-func faultNames() cobra.CompletionFunc {
+// faultNames offers the names of faults. They are made when the shell asks, for
+// that takes longer than all else of the start.
+func faultNames(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	all := []cobra.Completion{cobra.CompletionWithDesc(everyFault, "all of them")}
 	for _, f := range playground.Faults() {
 		all = append(all, cobra.CompletionWithDesc(f.Name, f.Doc))
 	}
-	return cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp)
+	return all, cobra.ShellCompDirectiveNoFileComp
 }
 
 func (a *App) playground(ctx context.Context) (err error) {
