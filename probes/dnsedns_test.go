@@ -3,7 +3,6 @@ package probes
 import (
 	"bytes"
 	"encoding/hex"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,12 +82,11 @@ func TestDNSEDNS(t *testing.T) {
 // own.
 func TestDNSBadCookie(t *testing.T) {
 	z := zone(t, "web.test. 60 IN A 192.0.2.1")
-	var seen [4]string
-	var n atomic.Int32
+	sent := make(chan string, 4)
 	server := dnsServer(t, func(q *testnet.DNSQuery) {
 		m := z.Reply(q)
 		c, _ := sentOption[*dns.EDNS0_COOKIE](q)
-		seen[(n.Add(1)-1)%4] = c.Cookie
+		sent <- c.Cookie
 		if len(c.Cookie) == 2*clientCookie {
 			m.Answer, m.Rcode = nil, dns.RcodeBadCookie
 		}
@@ -101,6 +99,7 @@ func TestDNSBadCookie(t *testing.T) {
 		o := observeDNS(t, p, time.Minute)
 		wantFacts(t, o, check.FactsOf(map[string]any{"rcode": "NOERROR", "edns.cookie": true, "edns.badcookie": true, "answer_count": 1}))
 	}
+	seen := [4]string{<-sent, <-sent, <-sent, <-sent}
 	if seen[1] != seen[0]+"0102030405060708" || seen[3] != seen[2]+"0102030405060708" || seen[0] == seen[2] {
 		t.Errorf("cookies %q", seen)
 	}
