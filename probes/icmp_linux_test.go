@@ -244,6 +244,7 @@ func TestF3OthersTraffic(t *testing.T) {
 		}
 		return
 	}
+	defer other.shed() // what is released lingers
 	defer other.release(s)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
