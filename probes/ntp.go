@@ -151,10 +151,7 @@ func (p *ntpProbe) ask(j *journey, conn net.Conn) *check.Reason {
 
 // reproduce returns a shell line that shows the offset and sets no clock.
 func (p *ntpProbe) reproduce() string {
-	host := p.host
-	if p.route.address.IsValid() {
-		host = p.route.address.String()
-	}
+	host := p.route.to(p.host)
 	c := shellLine{"chronyd", "-Q", "-t", "5"}
 	if _, err := netip.ParseAddr(host); err != nil && p.route.family != 0 {
 		c.add("-" + strconv.Itoa(int(p.route.family)))

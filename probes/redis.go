@@ -212,10 +212,7 @@ func (p *redisProbe) reproduce() string {
 	if o.Password != "" {
 		c = append(c, "REDISCLI_AUTH="+shellQuote(o.Password)) // no argument, which others can read
 	}
-	host := p.host
-	if p.route.address.IsValid() {
-		host = p.route.address.String()
-	}
+	host := p.route.to(p.host)
 	c.add("redis-cli", "-h", host, "-p", p.port)
 	if o.User != "" {
 		c.add("--user", o.User)

@@ -151,10 +151,7 @@ func (p *sshProbe) reproduce() string {
 	if p.wanted != "" {
 		c.add("-t", p.wanted)
 	}
-	host := p.host
-	if p.route.address.IsValid() {
-		host = p.route.address.String()
-	}
+	host := p.route.to(p.host)
 	c.add("-p", p.port, host)
 	return c.String() + " | ssh-keygen -lf -"
 }
