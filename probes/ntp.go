@@ -96,7 +96,6 @@ func (o *ntpOptions) Build(check.Setup) (check.Plan, error) {
 // Observe asks once. A request or an answer that is lost is no answer.
 func (p *ntpProbe) Observe(ctx context.Context) check.Observation {
 	j := begin()
-	j.from = p.route.from()
 	j.obs.Reproduce = p.reproduce
 	conn, reason := j.connect(ctx, p.route, p.host, p.port)
 	if reason != nil {

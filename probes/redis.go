@@ -126,7 +126,6 @@ func (p *redisProbe) Footprint() check.Footprint { return p.route.footprint() }
 // Observe connects, logs in, selects the database, pings and asks for INFO.
 func (p *redisProbe) Observe(ctx context.Context) check.Observation {
 	j := begin()
-	j.from = p.route.from()
 	j.obs.Reproduce = p.reproduce
 	conn, reason := j.connect(ctx, p.route, p.host, p.port)
 	if reason != nil {

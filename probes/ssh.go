@@ -120,7 +120,6 @@ func (o *sshOptions) Build(setup check.Setup) (check.Plan, error) {
 // Observe connects, exchanges keys and leaves.
 func (p *sshProbe) Observe(ctx context.Context) check.Observation {
 	j := begin()
-	j.from = p.route.from()
 	j.obs.Reproduce = p.reproduce
 	s, reason := p.visit(ctx, j, p.algorithms)
 	if s != nil {
