@@ -439,6 +439,16 @@ func framing(head *httpHead) (length int64, chunked bool, err error) {
 	return length, chunked, nil
 }
 
+// announced returns the length that the head says the body has, -1 for none, in
+// the versions whose frames end the body.
+func announced(head *httpHead) (int64, error) {
+	if head.get("content-length") == "" {
+		return -1, nil
+	}
+	length, _, err := framing(head)
+	return length, err
+}
+
 func parseLength(s string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || !allDigits(s) {

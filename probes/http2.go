@@ -210,12 +210,9 @@ func (c *http2Conn) await() error {
 // readHead returns the head that await has read.
 func (c *http2Conn) readHead() (*httpHead, error) {
 	c.budget.left = -1
-	if v := c.head.get("content-length"); v != "" {
-		length, _, err := framing(c.head)
-		if err != nil {
-			return nil, err
-		}
-		c.want = length
+	var err error
+	if c.want, err = announced(c.head); err != nil {
+		return nil, err
 	}
 	return c.head, nil
 }

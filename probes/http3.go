@@ -207,12 +207,9 @@ func (c *http3Conn) readFinal() error {
 // readHead returns the head that await has read.
 func (c *http3Conn) readHead() (*httpHead, error) {
 	c.budget.left = -1
-	if v := c.head.get("content-length"); v != "" {
-		length, _, err := framing(c.head)
-		if err != nil {
-			return nil, err
-		}
-		c.want = length
+	var err error
+	if c.want, err = announced(c.head); err != nil {
+		return nil, err
 	}
 	return c.head, nil
 }

@@ -96,7 +96,6 @@ func (o *ntpOptions) Build(check.Setup) (check.Plan, error) {
 // Observe asks once. A request or an answer that is lost is no answer.
 func (p *ntpProbe) Observe(ctx context.Context) check.Observation {
 	j := begin()
-	j.from = p.route.from()
 	j.obs.Reproduce = p.reproduce
 	conn, reason := j.connect(ctx, p.route, p.host, p.port)
 	if reason != nil {
@@ -151,10 +150,7 @@ func (p *ntpProbe) ask(j *journey, conn net.Conn) *check.Reason {
 
 // reproduce returns a shell line that shows the offset and sets no clock.
 func (p *ntpProbe) reproduce() string {
-	host := p.host
-	if p.route.address.IsValid() {
-		host = p.route.address.String()
-	}
+	host := p.route.to(p.host)
 	c := shellLine{"chronyd", "-Q", "-t", "5"}
 	if _, err := netip.ParseAddr(host); err != nil && p.route.family != 0 {
 		c.add("-" + strconv.Itoa(int(p.route.family)))

@@ -126,7 +126,6 @@ func (p *redisProbe) Footprint() check.Footprint { return p.route.footprint() }
 // Observe connects, logs in, selects the database, pings and asks for INFO.
 func (p *redisProbe) Observe(ctx context.Context) check.Observation {
 	j := begin()
-	j.from = p.route.from()
 	j.obs.Reproduce = p.reproduce
 	conn, reason := j.connect(ctx, p.route, p.host, p.port)
 	if reason != nil {
@@ -212,10 +211,7 @@ func (p *redisProbe) reproduce() string {
 	if o.Password != "" {
 		c = append(c, "REDISCLI_AUTH="+shellQuote(o.Password)) // no argument, which others can read
 	}
-	host := p.host
-	if p.route.address.IsValid() {
-		host = p.route.address.String()
-	}
+	host := p.route.to(p.host)
 	c.add("redis-cli", "-h", host, "-p", p.port)
 	if o.User != "" {
 		c.add("--user", o.User)

@@ -71,11 +71,7 @@ func TestRedisGoesWrong(t *testing.T) {
 	first := func(text string) func(net.Conn) {
 		return testnet.Converse([]testnet.Turn{{Until: command("PING")}}, testnet.Say(text))
 	}
-	tests := map[string]struct {
-		handler func(net.Conn)
-		code    check.Code
-		says    string
-	}{
+	tests := map[string]wrong{
 		"silence":          {testnet.Silence, check.ReplyTimeout, "no complete answer to PING"},
 		"dribble":          {testnet.Drip("+PONG+PONG+PONG+PONG", 20*time.Millisecond), check.ReplyTimeout, "no complete answer to PING"},
 		"text that stalls": {first("$100\r\nPONG"), check.ReplyTimeout, "no complete answer to PING"},
@@ -96,18 +92,12 @@ func TestRedisGoesWrong(t *testing.T) {
 		"loads its data":   {first("-LOADING Redis is loading the dataset in memory\r\n"), check.ReplyError, "LOADING"},
 		"is full":          {testnet.Say("-ERR max number of clients reached\r\n"), check.ReplyError, "max number"},
 	}
-	for title, tt := range tests {
+	for title, w := range tests {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
-			host, port := listen(t, tt.handler)
-			d := patience
-			if tt.code == check.ReplyTimeout {
-				d = brief
-			}
-			o := atRedis(t, host, port, d, nil)
-			if o.Failure.Code != tt.code || !strings.Contains(o.Failure.Message, tt.says) {
-				t.Errorf("got %v", o.Failure)
-			}
+			w.hold(t, func(host, port string, d time.Duration) check.Observation {
+				return atRedis(t, host, port, d, nil)
+			})
 		})
 	}
 }
@@ -146,7 +136,7 @@ func TestRedisWithoutInfo(t *testing.T) {
 
 func TestRedisTargets(t *testing.T) {
 	t.Parallel()
-	for target, want := range map[string]string{
+	wantTargets(t, map[string]string{
 		"redis://cache.test":                       "redis-cli -h cache.test -p 6379 ping",
 		"redis://:p%20w@cache.test:7000/2":         "REDISCLI_AUTH='p w' redis-cli -h cache.test -p 7000 -n 2 ping",
 		"rediss://probe:pw@cache.test/":            "REDISCLI_AUTH=pw redis-cli -h cache.test -p 6379 --user probe --tls --sni cache.test ping",
@@ -163,26 +153,7 @@ func TestRedisTargets(t *testing.T) {
 		"redis://:s3cret@cache test":               "error: is no valid URL",
 		"redis://:s3cret@cache.test:s3":            "error: is no valid URL",
 		"redis://u:s3cret@cache.test/" + "0?a=%zz": "error: the part behind ?",
-	} {
-		o := new(redisOptions)
-		err := o.SetTarget(target)
-		var plan check.Plan
-		if err == nil {
-			plan, err = o.Build(needs())
-		}
-		var got string
-		if err != nil {
-			got = "error: " + err.Error()
-		} else {
-			got = plan.Probe.(*redisProbe).reproduce()
-		}
-		if got != want && !(strings.HasPrefix(want, "error: ") && strings.HasPrefix(got, want)) {
-			t.Errorf("%s: got %s", target, got)
-		}
-		if strings.Contains(got, "s3cret") {
-			t.Errorf("%s: shows the password: %s", target, got)
-		}
-	}
+	}, func() check.Options { return new(redisOptions) }, func(plan check.Plan) string { return plan.Probe.(*redisProbe).reproduce() })
 }
 
 func FuzzReadRESP(f *testing.F) {

@@ -58,6 +58,15 @@ func (r *router) from() netip.Addr {
 	}
 }
 
+// to returns where connections to the host go: to the route's own address where
+// it has one.
+func (r *router) to(host string) string {
+	if r.address.IsValid() {
+		return r.address.String()
+	}
+	return host
+}
+
 // closeReset is the value of the option close that ends connections with RST.
 const closeReset = "reset"
 

@@ -186,7 +186,6 @@ func (p *sqlProbe) Footprint() check.Footprint { return p.route.footprint() }
 // Observe connects, shakes hands where TLS is wanted, logs in and queries.
 func (p *sqlProbe) Observe(ctx context.Context) check.Observation {
 	j := begin()
-	j.from = p.route.from()
 	talk := p.talkPostgres
 	j.obs.Reproduce = p.reproduce
 	if p.options.Driver == sqlMySQL {

@@ -185,10 +185,7 @@ func (p *sqlProbe) reproduceMySQL() string {
 	if o.Password != "" {
 		c = append(c, "MYSQL_PWD="+shellQuote(o.Password)) // no argument, which others can read
 	}
-	host := p.host
-	if p.route.address.IsValid() {
-		host = p.route.address.String()
-	}
+	host := p.route.to(p.host)
 	c.add("mariadb", "--no-defaults", "--protocol=tcp", "-h", host, "-P", p.port, "-u", o.User)
 	switch {
 	case o.TLS == nil:

@@ -59,7 +59,7 @@ func TestOracleMySQL(t *testing.T) {
 		"a file":        {query("LOAD DATA LOCAL INFILE '/etc/hostname' INTO TABLE t"), check.ReplyError, nil, "ERROR"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := atMySQL(t, "127.0.0.1", port, patience, c.change)
+			o := atSQL(t, sqlMySQL, "127.0.0.1", port, patience, c.change)
 			wantFailure(t, o, c.code)
 			if got := o.Facts.Get("value"); got != c.value {
 				t.Errorf("value %v, want %v", got, c.value)
@@ -70,7 +70,7 @@ func TestOracleMySQL(t *testing.T) {
 			}
 		})
 	}
-	o := atMySQL(t, "127.0.0.1", port, patience, secure(query("SELECT VERSION()")))
+	o := atSQL(t, sqlMySQL, "127.0.0.1", port, patience, secure(query("SELECT VERSION()")))
 	if v := o.Facts.Get("version"); v == nil || v != o.Facts.Get("value") {
 		t.Errorf("version %v, the server says %v", v, o.Facts.Get("value"))
 	}
@@ -78,9 +78,9 @@ func TestOracleMySQL(t *testing.T) {
 	if d, ok := o.Phases.Get(check.PhaseTLS); !ok || d <= 0 {
 		t.Errorf("phases %v", o.Phases)
 	}
-	o = atMySQL(t, "127.0.0.1", port, patience, func(o *sqlOptions) { o.TLS = &TLS{} })
+	o = atSQL(t, sqlMySQL, "127.0.0.1", port, patience, func(o *sqlOptions) { o.TLS = &TLS{} })
 	wantFailure(t, o, "") // the certificate is for the expectations to judge
 	wantFacts(t, o, check.FactsOf(map[string]any{"cert.trusted": false, "cert.hostname_ok": true}))
-	o = atMySQL(t, "127.0.0.1", port, patience, query("SELECT 1; SELECT 2"))
+	o = atSQL(t, sqlMySQL, "127.0.0.1", port, patience, query("SELECT 1; SELECT 2"))
 	wantFailure(t, o, check.ReplyError, "error in your SQL syntax")
 }

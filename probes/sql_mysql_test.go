@@ -16,23 +16,6 @@ import (
 	"github.com/sonde-cli/sonde/internal/testnet"
 )
 
-// atMySQL builds a check of a server and observes once.
-func atMySQL(t *testing.T, host, port string, d time.Duration, change func(*sqlOptions)) check.Observation {
-	t.Helper()
-	o := &sqlOptions{Query: "SELECT 1"}
-	if err := o.SetTarget("mysql://probe:s3cret@" + net.JoinHostPort(host, port) + "/shop"); err != nil {
-		t.Fatal(err)
-	}
-	if change != nil {
-		change(o)
-	}
-	plan, err := o.Build(needs())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return promptly(t, plan.Probe, d)
-}
-
 // myPacket is one of MySQL's.
 func myPacket(number byte, body string) string {
 	return string([]byte{byte(len(body)), byte(len(body) >> 8), byte(len(body) >> 16), number}) + body
@@ -115,7 +98,7 @@ func myEnd(rows int) string { return myPacket(byte(4+rows), "\xfe\x00\x00\x02\x0
 func TestMySQL(t *testing.T) {
 	t.Parallel()
 	host, port := listen(t, myServer(myRows(2)+myEnd(2)))
-	o := atMySQL(t, host, port, patience, nil)
+	o := atSQL(t, sqlMySQL, host, port, patience, nil)
 	wantFailure(t, o, "")
 	wantFacts(t, o, check.FactsOf(map[string]any{"value": "42", "rows": 2, "version": "8.4.0", "truncated": false}))
 	if diff := cmp.Diff(map[string]string{"n": "42"}, o.Facts.Get("row")); diff != "" {
@@ -126,34 +109,25 @@ func TestMySQL(t *testing.T) {
 	}
 
 	host, port = listen(t, myServer(myRows(0)+myEnd(0)))
-	o = atMySQL(t, host, port, patience, nil)
+	o = atSQL(t, sqlMySQL, host, port, patience, nil)
 	wantFacts(t, o, check.FactsOf(map[string]any{"rows": 0}))
 	if o.Facts.Get("value") != nil || !strings.Contains(o.Because["value"].Message, "no row") {
 		t.Errorf("%v because %v", o.Facts, o.Because)
 	}
 
 	host, port = listen(t, myServer(myPacket(1, myReady))) // of a statement that returns nothing
-	o = atMySQL(t, host, port, patience, nil)
+	o = atSQL(t, sqlMySQL, host, port, patience, nil)
 	wantFailure(t, o, "")
 	wantFacts(t, o, check.FactsOf(map[string]any{"rows": 0}))
 
 	host, port = listen(t, myServer(myRows(maxSQLRows+5))) // and no end
-	o = atMySQL(t, host, port, patience, nil)
+	o = atSQL(t, sqlMySQL, host, port, patience, nil)
 	wantFailure(t, o, "")
 	wantFacts(t, o, check.FactsOf(map[string]any{"rows": maxSQLRows, "truncated": true}))
 }
 
 // myWrongs are servers that break the protocol, refuse, or say nothing.
-func myWrongs() map[string]struct {
-	handler func(net.Conn)
-	code    check.Code
-	says    string
-} {
-	type wrong = struct {
-		handler func(net.Conn)
-		code    check.Code
-		says    string
-	}
+func myWrongs() map[string]wrong {
 	first := func(body string) func(net.Conn) { return testnet.Say(myPacket(0, body)) }
 	login := func(body string) func(net.Conn) { return myTalk(drain, myGreeting(), myPacket(2, body)) }
 	answer := func(body string) func(net.Conn) { return myServer(myPacket(1, body)) }
@@ -220,22 +194,13 @@ func myWrongs() map[string]struct {
 }
 
 func TestMySQLGoesWrong(t *testing.T) {
-	for title, tt := range myWrongs() {
+	for title, w := range myWrongs() {
 		t.Run(title, func(t *testing.T) {
 			ignore := goleak.IgnoreCurrent()
 			t.Cleanup(func() { goleak.VerifyNone(t, ignore) }) // the server's handlers end before
-			host, port := listen(t, tt.handler)
-			d := patience
-			if tt.code == check.ReplyTimeout {
-				d = brief
-			}
-			o := atMySQL(t, host, port, d, nil)
-			if o.Failure.Code != tt.code || !strings.Contains(o.Failure.Message, tt.says) {
-				t.Errorf("got %v", o.Failure)
-			}
-			if strings.Contains(o.Failure.Message, "s3cret") {
-				t.Errorf("shows the password: %v", o.Failure)
-			}
+			w.hold(t, func(host, port string, d time.Duration) check.Observation {
+				return atSQL(t, sqlMySQL, host, port, d, nil)
+			})
 		})
 	}
 }
@@ -305,7 +270,7 @@ func (f *fed) Close() error                { return nil }
 func TestMySQLTargets(t *testing.T) {
 	t.Parallel()
 	const start, end = "mariadb --no-defaults --protocol=tcp -h db.test -P ", " -e 'SELECT 1'"
-	for target, want := range map[string]string{
+	wantTargets(t, map[string]string{
 		"mysql://probe@db.test":                               start + "3306 -u probe --skip-ssl" + end,
 		"mariadb://probe:p%20w@db.test:3307/shop":             "MYSQL_PWD='p w' " + start + "3307 -u probe --skip-ssl -D shop" + end,
 		"mysql://probe@db.test/shop?ssl-mode=VERIFY_IDENTITY": start + "3306 -u probe --ssl-verify-server-cert -D shop" + end,
@@ -314,26 +279,7 @@ func TestMySQLTargets(t *testing.T) {
 		"mysql://probe:s3cret@db.test?sslmode=disable":        "error: mysql://host:port/database takes ssl-mode once",
 		"mysql://db.test/shop":                                "error: user: is missing",
 		"mysql://probe:s3cret%00@db.test":                     "error: password: holds a zero byte",
-	} {
-		o := &sqlOptions{Query: "SELECT 1"}
-		err := o.SetTarget(target)
-		var plan check.Plan
-		if err == nil {
-			plan, err = o.Build(needs())
-		}
-		got := ""
-		if err != nil {
-			got = "error: " + err.Error()
-		} else {
-			got = plan.Probe.(*sqlProbe).reproduceMySQL()
-		}
-		if got != want && !(strings.HasPrefix(want, "error: ") && strings.HasPrefix(got, want)) {
-			t.Errorf("%s: got %s", target, got)
-		}
-		if strings.Contains(got, "s3cret") {
-			t.Errorf("%s: shows the password: %s", target, got)
-		}
-	}
+	}, func() check.Options { return &sqlOptions{Query: "SELECT 1"} }, func(plan check.Plan) string { return plan.Probe.(*sqlProbe).reproduceMySQL() })
 	if _, err := (&sqlOptions{Driver: "oracle", Host: "db.test", User: "probe", Query: "SELECT 1"}).Build(needs()); err == nil || !strings.Contains(err.Error(), "driver") {
 		t.Errorf("got %v", err)
 	}

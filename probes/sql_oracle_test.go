@@ -45,7 +45,7 @@ func TestOraclePostgres(t *testing.T) {
 		"a large value": {secure(func(o *sqlOptions) { o.Query = "SELECT repeat('x', 200000)" }), check.ReplyMalformed, nil, "xxx"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := atSQL(t, "127.0.0.1", port, patience, c.change)
+			o := atSQL(t, sqlPostgres, "127.0.0.1", port, patience, c.change)
 			wantFailure(t, o, c.code)
 			if got := o.Facts.Get("value"); got != c.value {
 				t.Errorf("value %v, want %v", got, c.value)
@@ -56,11 +56,11 @@ func TestOraclePostgres(t *testing.T) {
 			}
 		})
 	}
-	o := atSQL(t, "127.0.0.1", port, patience, secure(func(o *sqlOptions) { o.Query = "SHOW server_version" }))
+	o := atSQL(t, sqlPostgres, "127.0.0.1", port, patience, secure(func(o *sqlOptions) { o.Query = "SHOW server_version" }))
 	if v := o.Facts.Get("version"); v == nil || v != o.Facts.Get("value") {
 		t.Errorf("version %v, the server says %v", v, o.Facts.Get("value"))
 	}
 	wantFacts(t, o, check.FactsOf(map[string]any{"standby": false, "cert.trusted": true, "cert.hostname_ok": true, "rows": 1}))
-	o = atSQL(t, "127.0.0.1", port, patience, func(o *sqlOptions) { admin(o); o.Query = "SELECT 1; SELECT 2" })
+	o = atSQL(t, sqlPostgres, "127.0.0.1", port, patience, func(o *sqlOptions) { admin(o); o.Query = "SELECT 1; SELECT 2" })
 	wantFailure(t, o, check.ReplyError, "cannot insert multiple commands")
 }

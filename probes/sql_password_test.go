@@ -102,7 +102,7 @@ func (a *again) Read(b []byte) (int, error) {
 func TestMySQLKeepsPassword(t *testing.T) {
 	t.Parallel()
 	keepsPassword(t, func(host, port string, options *TLS) check.Observation {
-		return atMySQL(t, host, port, patience, func(o *sqlOptions) { o.TLS = options })
+		return atSQL(t, sqlMySQL, host, port, patience, func(o *sqlOptions) { o.TLS = options })
 	}, func(conn net.Conn, config *tls.Config, heard func([]byte)) {
 		_, _ = io.WriteString(conn, myPacket(0, myHello("caching_sha2_password")))
 		packet, number := readPacket(conn), byte(1)
@@ -124,7 +124,7 @@ func TestMySQLKeepsPassword(t *testing.T) {
 func TestSQLKeepsPassword(t *testing.T) {
 	t.Parallel()
 	keepsPassword(t, func(host, port string, options *TLS) check.Observation {
-		return atSQL(t, host, port, patience, func(o *sqlOptions) { o.TLS = options })
+		return atSQL(t, sqlPostgres, host, port, patience, func(o *sqlOptions) { o.TLS = options })
 	}, func(conn net.Conn, config *tls.Config, heard func([]byte)) {
 		first := make([]byte, 8)
 		if _, err := io.ReadFull(conn, first); err != nil {

@@ -120,7 +120,6 @@ func (o *sshOptions) Build(setup check.Setup) (check.Plan, error) {
 // Observe connects, exchanges keys and leaves.
 func (p *sshProbe) Observe(ctx context.Context) check.Observation {
 	j := begin()
-	j.from = p.route.from()
 	j.obs.Reproduce = p.reproduce
 	s, reason := p.visit(ctx, j, p.algorithms)
 	if s != nil {
@@ -151,10 +150,7 @@ func (p *sshProbe) reproduce() string {
 	if p.wanted != "" {
 		c.add("-t", p.wanted)
 	}
-	host := p.host
-	if p.route.address.IsValid() {
-		host = p.route.address.String()
-	}
+	host := p.route.to(p.host)
 	c.add("-p", p.port, host)
 	return c.String() + " | ssh-keygen -lf -"
 }

@@ -17,10 +17,7 @@ func (p *tcpProbe) reproduce(from netip.Addr) string {
 	if p.tls != nil {
 		return opensslLine(p.route, p.host, p.port, p.secure, from, nil)
 	}
-	host := p.host
-	if p.route.address.IsValid() {
-		host = p.route.address.String()
-	}
+	host := p.route.to(p.host)
 	c := shellLine{"nc", "-vz"}
 	if p.route.family != 0 {
 		c.add("-" + strconv.Itoa(int(p.route.family)))
@@ -71,11 +68,7 @@ func opensslLine(route *router, host, port string, o *TLS, from netip.Addr, more
 	if from.IsValid() {
 		c.add("-bind", net.JoinHostPort(from.String(), "0"))
 	}
-	to := host
-	if route.address.IsValid() {
-		to = route.address.String()
-	}
-	c.add("-connect", net.JoinHostPort(to, port))
+	c.add("-connect", net.JoinHostPort(route.to(host), port))
 	name, kind := cmp.Or(o.ServerName, host), "-verify_hostname"
 	if _, err := netip.ParseAddr(name); err == nil {
 		kind = "-verify_ip"

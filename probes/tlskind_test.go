@@ -238,36 +238,24 @@ func TestStartTLSGoesWrong(t *testing.T) {
 func TestTLSTargets(t *testing.T) {
 	t.Parallel()
 	const verify = " -verify_return_error -verify_hostname db.test </dev/null"
-	for target, want := range map[string]string{
+	wantTargets(t, map[string]string{
 		"tls://db.test:993/":               "openssl s_client -connect db.test:993 -servername db.test" + verify,
 		"tls://db.test":                    "openssl s_client -connect db.test:443 -servername db.test" + verify,
 		"tls://db.test?starttls=smtp":      "openssl s_client -starttls smtp -connect db.test:25 -servername db.test" + verify,
 		"tls://db.test:587?starttls=smtp":  "openssl s_client -starttls smtp -connect db.test:587 -servername db.test" + verify,
 		"tls://[::1]:443":                  "openssl s_client -connect '[::1]:443' -verify_return_error -verify_ip ::1 </dev/null",
-		"tls://:443":                       "",
-		"tls://db.test:x":                  "",
-		"tls://db.test:0":                  "",
-		"tls://db.test:99999":              "",
-		"tls://a@db.test:443":              "",
-		"tls://db.test:443/x":              "",
-		"tls://db.test?starttls=gopher":    "",
-		"tls://db.test?starttls=a&b=c":     "",
-		"tls://db.test?starttls=a;b":       "",
-		"tls://db.test?other=smtp":         "",
-		"tls://db.test?starttls=smtp#frag": "",
-	} {
-		o := new(tlsOptions)
-		err := o.SetTarget(target)
-		if err == nil {
-			var plan check.Plan
-			if plan, err = o.Build(needs()); err == nil && plan.Probe.(*tlsProbe).reproduce(netip.Addr{}) != want {
-				t.Errorf("%s: %s", target, plan.Probe.(*tlsProbe).reproduce(netip.Addr{}))
-			}
-		}
-		if (err != nil) != (want == "") {
-			t.Errorf("%s: %v", target, err)
-		}
-	}
+		"tls://:443":                       "error: ",
+		"tls://db.test:x":                  "error: ",
+		"tls://db.test:0":                  "error: ",
+		"tls://db.test:99999":              "error: ",
+		"tls://a@db.test:443":              "error: ",
+		"tls://db.test:443/x":              "error: ",
+		"tls://db.test?starttls=gopher":    "error: ",
+		"tls://db.test?starttls=a&b=c":     "error: ",
+		"tls://db.test?starttls=a;b":       "error: ",
+		"tls://db.test?other=smtp":         "error: ",
+		"tls://db.test?starttls=smtp#frag": "error: ",
+	}, func() check.Options { return new(tlsOptions) }, func(plan check.Plan) string { return plan.Probe.(*tlsProbe).reproduce(netip.Addr{}) })
 }
 
 func TestTLSOptionsGoWrong(t *testing.T) {

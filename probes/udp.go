@@ -213,10 +213,7 @@ func (p *udpProbe) reproduce(from netip.Addr) string {
 		c = append(c, "echo", hex.EncodeToString([]byte(first)), "|", "xxd", "-r", "-p")
 	}
 	c = append(c, "|", "nc", "-u", "-w2")
-	host := p.host
-	if p.route.address.IsValid() {
-		host = p.route.address.String()
-	}
+	host := p.route.to(p.host)
 	if p.route.family != 0 {
 		c.add("-" + strconv.Itoa(int(p.route.family)))
 	}
