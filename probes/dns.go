@@ -145,6 +145,8 @@ func (p *dnsProbe) buildTrace(o *dnsOptions) error {
 		return check.OptionErrorf("trace", "cannot go with dnssec.validate: a check of its own asks a resolver for that")
 	case o.Address != "":
 		return check.OptionErrorf("address", "is of one server and cannot go with trace")
+	case p.question.class != dns.ClassINET:
+		return check.OptionErrorf("class", "%s has no delegations to follow, trace needs IN", dns.ClassToString[p.question.class])
 	}
 	p.walks = true
 	if o.Server == "" { // not the resolver, which names are resolved with
@@ -352,6 +354,9 @@ func splitServer(text string, port uint16) (string, uint16, error) {
 	return ascii, port, err
 }
 
+// targetName writes what a target would read as something else.
+var targetName = strings.NewReplacer("%", "%25", "?", "%3F")
+
 // target returns the check's target as SetTarget reads it.
 func (p *dnsProbe) target() string {
 	var b strings.Builder
@@ -359,15 +364,24 @@ func (p *dnsProbe) target() string {
 	if p.host != "" {
 		fmt.Fprintf(&b, "//%s/", p.address())
 	}
-	fmt.Fprintf(&b, "%s?type=%s", shown(p.question.name), typeName(p.question.qtype))
+	fmt.Fprintf(&b, "%s?type=%s", targetName.Replace(shown(p.question.name)), typeName(p.question.qtype))
 	if p.question.class != dns.ClassINET {
 		b.WriteString("&class=" + dns.ClassToString[p.question.class])
 	}
 	if p.transport != transportAuto {
 		b.WriteString("&transport=" + p.transport)
 	}
-	if p.walks {
+	switch {
+	case p.walks:
 		b.WriteString("&trace=true")
+	case !p.question.flags.recursion:
+		b.WriteString("&recursion=false")
+	}
+	switch {
+	case p.anchors != nil:
+		b.WriteString("&dnssec=true")
+	case p.question.flags.dnssec:
+		b.WriteString("&do=true")
 	}
 	if p.doh != nil && p.doh.path != dohPath {
 		b.WriteString("&path=" + url.QueryEscape(p.doh.path))

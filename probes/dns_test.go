@@ -328,7 +328,10 @@ func TestDNSSetTarget(t *testing.T) {
 		{"dns+quic://192.0.2.53/example.com", "dns://192.0.2.53/example.com?type=A&transport=quic"},
 		{"dns+tcp://192.0.2.53/example.com", "dns://192.0.2.53/example.com?type=A&transport=tcp"},
 		{"dns://192.0.2.53:853/example.com?transport=tls", "dns://192.0.2.53/example.com?type=A&transport=tls"},
-		{"dns:example.com?recursion=false&dnssec=true", "dns:example.com?type=A"},
+		{"dns:example.com?recursion=false&dnssec=true", "dns:example.com?type=A&recursion=false&dnssec=true"},
+		{"dns:example.com?do=true", "dns:example.com?type=A&do=true"},
+		{"dns:example.com?trace=true&recursion=false&do=true", "dns:example.com?type=A&trace=true&do=true"},
+		{"dns:a%3Fb%2525.test?recursion=true&do=false&dnssec=false", "dns:a%3Fb%2525.test?type=A"},
 		{"dns:_sip._tcp.example.com?type=SRV", "dns:_sip._tcp.example.com?type=SRV"},
 		{"dns:b%C3%BCcher.example", "dns:xn--bcher-kva.example?type=A"},
 		{"dns://192.0.2.53", "error"}, {"dns://192.0.2.53/", "error"}, {"dns://ns.test:53?type=A", "error"},
@@ -344,6 +347,13 @@ func TestDNSSetTarget(t *testing.T) {
 					t.Fatal(err)
 				}
 				got = plan.Target
+				again := newDNSOptions()
+				if err := again.SetTarget(got); err != nil {
+					t.Fatal(err)
+				}
+				if plan, err = again.Build(needs()); err != nil || plan.Target != got {
+					t.Errorf("%s is read back as %s, %v", got, plan.Target, err)
+				}
 			}
 			if got != tt.want {
 				t.Errorf("target %q, want %q", got, tt.want)

@@ -21,8 +21,9 @@ const maxCompared = 32
 
 // dnsGroup asks several servers the same question, all at once.
 type dnsGroup struct {
-	members []*dnsProbe
-	names   []string // as they were written
+	members   []*dnsProbe
+	names     []string // as they were written
+	transport string   // of those that do not say their own
 }
 
 // buildGroup makes one probe of each server.
@@ -39,8 +40,11 @@ func (o *dnsOptions) buildGroup(setup check.Setup) (*dnsGroup, error) {
 	case len(o.Servers) < 2 || len(o.Servers) > maxCompared:
 		return nil, check.OptionErrorf("servers", "has %d servers: 2 to %d can be compared", len(o.Servers), maxCompared)
 	}
-	g := &dnsGroup{names: o.Servers}
+	g := &dnsGroup{names: o.Servers, transport: o.Transport}
 	for i, server := range o.Servers {
+		if server == "" { // which would be the resolver
+			return nil, check.OptionErrorf("servers", "has an empty name, write them like 192.0.2.53,ns.example.com")
+		}
 		if slices.Contains(o.Servers[:i], server) {
 			return nil, check.OptionErrorf("servers", "has %s twice", server)
 		}
@@ -63,7 +67,7 @@ func (o *dnsOptions) buildGroup(setup check.Setup) (*dnsGroup, error) {
 func (g *dnsGroup) target() string {
 	escape := strings.NewReplacer("%", "%25", "&", "%26", ";", "%3B", "+", "%2B")
 	one := *g.members[0]
-	one.host, one.doh, one.transport = "", nil, transportAuto
+	one.host, one.doh, one.transport = "", nil, g.transport
 	return one.target() + "&servers=" + escape.Replace(strings.Join(g.names, ","))
 }
 

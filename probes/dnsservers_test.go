@@ -126,16 +126,27 @@ func TestE21SilentServers(t *testing.T) {
 }
 
 func TestDNSServersTarget(t *testing.T) {
-	o := newDNSOptions()
-	if err := o.SetTarget("dns:example.com?type=NS&servers=192.0.2.1,https://dns.test/a%2526b"); err != nil {
-		t.Fatal(err)
+	for _, target := range []string{
+		"dns:example.com?type=NS&servers=192.0.2.1,https://dns.test/a%2526b",
+		"dns:example.com?type=SOA&transport=tcp&recursion=false&do=true&servers=192.0.2.1,192.0.2.2:54",
+	} {
+		o := newDNSOptions()
+		if err := o.SetTarget(target); err != nil {
+			t.Fatal(err)
+		}
+		plan, err := o.Build(needs())
+		if err != nil || plan.Target != target {
+			t.Errorf("target %s, want %s, error %v", plan.Target, target, err)
+		}
 	}
-	plan, err := o.Build(needs())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := "dns:example.com?type=NS&servers=192.0.2.1,https://dns.test/a%2526b"; plan.Target != want {
-		t.Errorf("target %s, want %s", plan.Target, want)
+	for _, text := range []string{",,", "192.0.2.1,,192.0.2.2", "192.0.2.1,"} {
+		o := newDNSOptions()
+		if err := o.SetTarget("dns:example.com?servers=" + text); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := o.Build(needs()); err == nil || !strings.Contains(err.Error(), "servers: has an empty name") {
+			t.Errorf("servers=%s: %v", text, err)
+		}
 	}
 	many := make([]string, maxCompared+1)
 	for i := range many {

@@ -155,7 +155,11 @@ func (w *walk) askZone(ctx context.Context, zone string, hosts []nsHost) (*zoneR
 		if ctx.Err() != nil {
 			break
 		}
-		run, reason := w.query(ctx, host, w.question, min(len(hosts)-i, 3)+1)
+		if w.queries == maxTraceQueries { // the host has done nothing wrong
+			return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("the delegations need more than %d questions", maxTraceQueries)}
+		}
+		w.queries++
+		run, reason := w.askHost(ctx, host, w.question, min(len(hosts)-i, 3)+1)
 		if reason == nil {
 			var reply *zoneReply
 			if reply, reason = w.read(run, zone); reason == nil {
@@ -178,14 +182,7 @@ func (w *walk) askZone(ctx context.Context, zone string, hosts []nsHost) (*zoneR
 	return nil, &check.Reason{Code: worst.Code, Message: fmt.Sprintf("no server of %s answers: %s", shown(zone), worst.Message)}
 }
 
-// query asks one server, without recursion, over a socket of its own.
-func (w *walk) query(ctx context.Context, host nsHost, q *question, left int) (*dnsRun, *check.Reason) {
-	if w.queries++; w.queries > maxTraceQueries {
-		return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("the delegations need more than %d questions", maxTraceQueries)}
-	}
-	return w.askHost(ctx, host, q, left)
-}
-
+// askHost asks one server, without recursion, over a socket of its own.
 func (w *walk) askHost(ctx context.Context, host nsHost, q *question, left int) (*dnsRun, *check.Reason) {
 	probe, direct := *w.probe, *w.probe.router
 	direct.address = netip.Addr{}
