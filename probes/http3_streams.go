@@ -160,6 +160,7 @@ func (s *http3Side) read(stream *quic.ReceiveStream) error {
 		_, _ = io.Copy(io.Discard, in) // no table, so nothing of interest
 	}
 	stream.CancelRead(h3StreamUnwanted)
+	s.ledger.forget(stream.StreamID())
 	return nil
 }
 

@@ -29,6 +29,7 @@ const (
 // peer first said something, and what.
 type quicSocket struct {
 	net.Conn
+	full  func() bool // nothing more can be kept for now
 	first atomic.Pointer[quicFirst]
 	ended atomic.Pointer[error] // the system's error that ended it
 }
@@ -43,9 +44,13 @@ type quicFirst struct {
 // header (RFC 9000, section 17.2; RFC 8999 for one that negotiates the version).
 func (f *quicFirst) foreign() bool { return len(f.head) == 0 || f.head[0]&0x80 == 0 }
 
-// ReadFrom reads a datagram.
+// ReadFrom reads a datagram. Those that come while nothing more can be kept are
+// lost, as on the way.
 func (s *quicSocket) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, err := s.Read(b)
+	for err == nil && s.full() {
+		n, err = s.Read(b)
+	}
 	s.note(err)
 	if err == nil && s.first.Load() == nil {
 		s.first.Store(&quicFirst{at: time.Now(), head: append([]byte(nil), b[:min(n, 4*maxQuote)]...)})
@@ -191,11 +196,12 @@ func (a quicAim) open(ctx context.Context, device string, from netip.Addr, to ne
 		return nil, err
 	}
 	q := &quicConn{quicSocket: &quicSocket{Conn: raw}, code: a.code}
-	q.transport = &quic.Transport{Conn: q.quicSocket}
 	q.ledger = newQUICLedger(func() {
 		q.flooded.Store(true)
 		raw.Close() // which ends all: the connection itself must not be called from here
 	})
+	q.full = q.ledger.full
+	q.transport = &quic.Transport{Conn: q.quicSocket}
 	config := q.asked.tlsConfig(q.quicSocket, a.plan, a.plan.nameFor(a.host), []string{a.protocol})
 	config.MinVersion, config.ClientSessionCache = tls.VersionTLS13, nil // RFC 9001, section 4.2
 	config.InsecureSkipVerify = !a.strict

@@ -14,31 +14,56 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go/quicvarint"
+	"golang.org/x/crypto/chacha20"
+	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/sonde-cli/sonde/check"
 )
 
 // quicSeal protects packets with the keys of one secret (RFC 9001, section 5), for
-// AES-128-GCM, which Go prefers wherever the processor has AES.
+// AES-128-GCM, which Go prefers wherever the processor has AES, and for
+// ChaCha20-Poly1305, which it prefers elsewhere.
 type quicSeal struct {
 	aead cipher.AEAD
-	hp   cipher.Block
+	mask func(sample []byte) []byte
 	iv   []byte
 	next uint32
 }
 
-func newQUICSeal(t *testing.T, secret []byte) *quicSeal {
+func newQUICSeal(t *testing.T, suite uint16, secret []byte) *quicSeal {
 	t.Helper()
 	expand := func(label string, n int) []byte { return quicExpand(t, secret, label, n) }
-	block, err := aes.NewCipher(expand("quic key", 16))
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := &quicSeal{iv: expand("quic iv", 12)}
-	if s.aead, err = cipher.NewGCM(block); err != nil {
-		t.Fatal(err)
+	var err error
+	switch suite {
+	case tls.TLS_AES_128_GCM_SHA256:
+		key, err2 := aes.NewCipher(expand("quic key", 16))
+		hp, err3 := aes.NewCipher(expand("quic hp", 16))
+		if err = errors.Join(err2, err3); err == nil {
+			s.aead, err = cipher.NewGCM(key)
+		}
+		s.mask = func(sample []byte) []byte {
+			mask := make([]byte, len(sample))
+			hp.Encrypt(mask, sample)
+			return mask
+		}
+	case tls.TLS_CHACHA20_POLY1305_SHA256:
+		hp := expand("quic hp", chacha20.KeySize)
+		s.aead, err = chacha20poly1305.New(expand("quic key", chacha20poly1305.KeySize))
+		s.mask = func(sample []byte) []byte {
+			mask := make([]byte, 5)
+			if stream, err := chacha20.NewUnauthenticatedCipher(hp, sample[4:]); err != nil {
+				t.Error(err)
+			} else {
+				stream.SetCounter(binary.LittleEndian.Uint32(sample))
+				stream.XORKeyStream(mask, mask)
+			}
+			return mask
+		}
+	default:
+		err = errors.New("the suite is " + tls.CipherSuiteName(suite))
 	}
-	if s.hp, err = aes.NewCipher(expand("quic hp", 16)); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -63,12 +88,6 @@ func (s *quicSeal) nonce(number uint32) []byte {
 	return nonce
 }
 
-func (s *quicSeal) mask(packet []byte, at int) []byte {
-	mask := make([]byte, 16)
-	s.hp.Encrypt(mask, packet[at+4:at+20])
-	return mask
-}
-
 // seal makes a packet of its head, which lacks the number, and the payload.
 func (s *quicSeal) seal(head, payload []byte) []byte {
 	at, low := len(head), byte(0x1f)
@@ -78,7 +97,7 @@ func (s *quicSeal) seal(head, payload []byte) []byte {
 	head = binary.BigEndian.AppendUint32(head, s.next)
 	packet := s.aead.Seal(head, s.nonce(s.next), payload, head)
 	s.next++
-	mask := s.mask(packet, at)
+	mask := s.mask(packet[at+4 : at+20])
 	packet[0] ^= mask[0] & low
 	for i := range 4 {
 		packet[at+i] ^= mask[1+i]
@@ -98,7 +117,7 @@ func (s *quicSeal) open(t *testing.T, datagram []byte) ([]byte, int) {
 		t.Error("bad Initial", err, err2)
 	}
 	packet := datagram[:at+int(length)]
-	mask := s.mask(packet, at)
+	mask := s.mask(packet[at+4 : at+20])
 	packet[0] ^= mask[0] & 0x0f
 	size := int(packet[0]&3) + 1
 	var number uint32
@@ -164,8 +183,8 @@ func (q *rawQUIC) begin(t *testing.T, config *tls.Config) bool {
 			if err != nil {
 				t.Error(err)
 			}
-			open = newQUICSeal(t, quicExpand(t, secret, "client in", 32))
-			q.level[tls.QUICEncryptionLevelInitial] = newQUICSeal(t, quicExpand(t, secret, "server in", 32))
+			open = newQUICSeal(t, tls.TLS_AES_128_GCM_SHA256, quicExpand(t, secret, "client in", 32))
+			q.level[tls.QUICEncryptionLevelInitial] = newQUICSeal(t, tls.TLS_AES_128_GCM_SHA256, quicExpand(t, secret, "server in", 32))
 			server.SetTransportParameters(rawParameters(original))
 			if err := server.Start(context.Background()); err != nil {
 				t.Error(err)
@@ -209,10 +228,7 @@ func (q *rawQUIC) events(t *testing.T, server *tls.QUICConn) {
 		case tls.QUICNoEvent:
 			return
 		case tls.QUICSetWriteSecret:
-			if e.Suite != tls.TLS_AES_128_GCM_SHA256 {
-				t.Errorf("the suite is %s", tls.CipherSuiteName(e.Suite))
-			}
-			q.level[e.Level] = newQUICSeal(t, e.Data)
+			q.level[e.Level] = newQUICSeal(t, e.Suite, e.Data)
 		case tls.QUICWriteData:
 			for data := e.Data; len(data) > 0; {
 				n := min(len(data), 1000)
@@ -246,10 +262,12 @@ func TestQUICSmallPieces(t *testing.T) {
 		streams uint64
 		flood   bool // it is ended for that
 	}{
-		"bytes":                    {1, 2, true},
-		"bytes of every stream":    {1, quicSideStreams, true},
-		"as large as a packet":     {128, 2, false}, // in quic-go's memory; the window ends it
-		"a little more than a fee": {pieceCost + 1, 2, false},
+		"bytes":                  {1, 2, true},
+		"bytes of every stream":  {1, quicSideStreams, true},
+		"as many as can be kept": {23, 2, false},
+		"as large as a packet":   {largePiece, 1, false}, // in quic-go's memory; the window ends it
+		"as large, of two":       {largePiece, 2, true},
+		"not quite as large":     {largePiece - 1, 2, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn, err := net.ListenPacket("udp", "127.0.0.1:0")

@@ -29,7 +29,13 @@ func quicTLS(t *testing.T, protocol string) *tls.Config {
 // which ends when it returns.
 func quicServer(t *testing.T, config *tls.Config, change *quic.Config, handle func(*quic.Conn)) (addr string) {
 	t.Helper()
-	listener, err := quicTransport(t).Listen(config, change)
+	return quicServerOn(t, quicTransport(t), config, change, handle)
+}
+
+// quicServerOn is quicServer on a port of the test's.
+func quicServerOn(t *testing.T, port *quic.Transport, config *tls.Config, change *quic.Config, handle func(*quic.Conn)) (addr string) {
+	t.Helper()
+	listener, err := port.Listen(config, change)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +62,12 @@ func quicTransport(t *testing.T) *quic.Transport {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return quicTransportOf(t, conn)
+}
+
+// quicTransportOf is quicTransport on a socket of the test's.
+func quicTransportOf(t *testing.T, conn net.PacketConn) *quic.Transport {
+	t.Helper()
 	transport := &quic.Transport{Conn: conn}
 	t.Cleanup(func() {
 		_ = transport.Close()

@@ -1,8 +1,11 @@
 package probes
 
 import (
+	"cmp"
 	"context"
 	"io"
+	"math"
+	"slices"
 	"sync"
 
 	"github.com/quic-go/quic-go"
@@ -11,32 +14,55 @@ import (
 )
 
 // The windows bound the bytes that a peer can make us hold, and not the memory:
-// quic-go keeps each piece of a stream as it came until it can be read, some 200
-// bytes for a single one. A peer that sends its bytes one by one behind a gap made
-// us hold 12 MiB in a window of 96 KiB. So each stream has credit, in bytes: a piece
-// costs pieceCost, what it adds to the stream is returned, and what was read to its
-// end begins anew. A good peer comes nowhere near the end: pieces that small are
-// rare, and a lost packet holds up no more than a window of large ones.
+// quic-go keeps each piece of a stream as it came until it is read, some 150 bytes
+// for a single one, and from largePiece on a buffer as large as a packet. A peer that
+// sends its bytes one by one behind a gap made us hold 12 MiB in a window of 96 KiB.
+// So what a connection holds is counted, and has a bound that pieces of largePiece
+// cannot reach within one stream's window; it leaves room for a body. What is more waits for its reader if it can be read:
+// the datagrams are dropped, and a good peer sends them again. If it cannot, because of
+// a gap, or if that does not help, the connection is ended. A good peer comes nowhere
+// near: it would need thousands of tiny pieces behind a lost one.
 const (
-	pieceCost   = 64
-	pieceCredit = 256 * pieceCost
+	largePiece = 128 // quic-go's MinStreamFrameBufferSize
+	pieceCost  = 192
+	packetCost = 1452
+
+	heldBound = 832 << 10
+	heldSlack = 160 << 10 // if it can be read
+	heldReady = 320 << 10 // from here on it waits: what is lost comes again in packets of many pieces
 )
 
-// quicLedger keeps the credit of a connection's streams. It learns of the pieces as
-// one who traces the connection.
+// quicLedger counts what is held of a connection's streams. It learns of the pieces
+// as one who traces the connection.
 type quicLedger struct {
 	overdrawn func() // is called once
 
 	mu      sync.Mutex
+	held    int // bytes of memory
 	streams map[quic.StreamID]*quicAccount
 	crypto  map[qlog.PacketType]*quicAccount // TLS has a stream in each type of packet
 	closed  bool
 }
 
-// quicAccount is the credit of a stream.
+// quicAccount is what is held of a stream.
 type quicAccount struct {
-	credit    int
-	top, read int64 // the stream's length as far as it is known, and what was read of it
+	read   int64 // all before it was read
+	pieces []quicPiece
+}
+
+// quicPiece is a part of a stream that was received.
+type quicPiece struct{ start, end int64 }
+
+func (p quicPiece) compare(q quicPiece) int {
+	return cmp.Or(cmp.Compare(p.start, q.start), cmp.Compare(p.end, q.end))
+}
+
+// cost is the memory that the piece takes.
+func (p quicPiece) cost() int {
+	if p.end-p.start < largePiece {
+		return pieceCost
+	}
+	return pieceCost + packetCost
 }
 
 func newQUICLedger(overdrawn func()) *quicLedger {
@@ -52,7 +78,7 @@ func (l *quicLedger) AddProducer() qlogwriter.Recorder { return l }
 // Close implements [qlogwriter.Recorder].
 func (l *quicLedger) Close() error { return nil }
 
-// RecordEvent takes the pieces of a packet into the account.
+// RecordEvent counts the pieces of a packet.
 func (l *quicLedger) RecordEvent(event qlogwriter.Event) {
 	packet, ok := event.(qlog.PacketReceived)
 	if !ok {
@@ -61,41 +87,96 @@ func (l *quicLedger) RecordEvent(event qlogwriter.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range packet.Frames {
-		solvent := true
 		switch f := f.Frame.(type) {
 		case *qlog.StreamFrame:
-			solvent = account(l.streams, f.StreamID).take(f.Offset + f.Length)
+			l.held += account(l.streams, f.StreamID).add(quicPiece{f.Offset, f.Offset + f.Length})
 		case *qlog.CryptoFrame:
-			solvent = account(l.crypto, packet.Header.PacketType).take(f.Offset + f.Length)
+			a := account(l.crypto, packet.Header.PacketType)
+			l.held += a.add(quicPiece{f.Offset, f.Offset + f.Length})
+			l.held -= a.readTo(a.readable()) // TLS waits for nothing
 		}
-		if !solvent && !l.closed {
+		if l.held > heldBound && !l.closed && (l.held > heldBound+heldSlack || !l.waiting()) {
 			l.closed = true
 			l.overdrawn()
 		}
 	}
 }
 
+// full reports whether nothing more should be received before what is held was read.
+func (l *quicLedger) full() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held > heldReady && l.waiting()
+}
+
+// waiting reports whether something waits for its reader.
+func (l *quicLedger) waiting() bool {
+	for _, a := range l.streams {
+		if len(a.pieces) > 0 && a.pieces[0].start <= a.read {
+			return true
+		}
+	}
+	return false
+}
+
 func account[K comparable](all map[K]*quicAccount, key K) *quicAccount {
 	a := all[key]
 	if a == nil {
-		a = &quicAccount{credit: pieceCredit}
+		a = new(quicAccount)
 		all[key] = a
 	}
 	return a
 }
 
-// take pays for a piece that ends at the offset, and reports whether there was
-// enough.
-func (a *quicAccount) take(end int64) bool {
-	added := max(end-a.top, 0)
-	a.top += added
-	a.credit = min(a.credit+int(added), pieceCredit) - pieceCost
-	return a.credit >= 0
+// add takes a piece in and returns its cost, which is none if it is there already.
+func (a *quicAccount) add(p quicPiece) (cost int) {
+	if p.start == p.end || p.end <= a.read {
+		return 0
+	}
+	i, again := slices.BinarySearchFunc(a.pieces, p, quicPiece.compare)
+	if again {
+		return 0
+	}
+	a.pieces = slices.Insert(a.pieces, i, p)
+	return p.cost()
+}
+
+// readable is how far the stream can be read.
+func (a *quicAccount) readable() int64 {
+	end := a.read
+	for _, p := range a.pieces {
+		if p.start > end {
+			break
+		}
+		end = max(end, p.end)
+	}
+	return end
+}
+
+// readTo lets go of what lies before the offset and returns what that did cost.
+func (a *quicAccount) readTo(offset int64) (cost int) {
+	a.read = offset
+	n := 0
+	for n < len(a.pieces) && a.pieces[n].end <= offset {
+		cost += a.pieces[n].cost()
+		n++
+	}
+	if a.pieces = a.pieces[n:]; len(a.pieces) == 0 {
+		a.pieces = nil
+	}
+	return cost
 }
 
 // reader reads a stream on account.
 func (l *quicLedger) reader(id quic.StreamID, from io.Reader) io.Reader {
 	return &quicReader{ledger: l, id: id, from: from}
+}
+
+// forget is for a stream that nobody reads any more, of which quic-go keeps nothing.
+func (l *quicLedger) forget(id quic.StreamID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held -= account(l.streams, id).readTo(math.MaxInt64)
 }
 
 // quicReader tells the ledger what was read.
@@ -112,9 +193,7 @@ func (r *quicReader) Read(p []byte) (int, error) {
 		r.ledger.mu.Lock()
 		defer r.ledger.mu.Unlock()
 		a := account(r.ledger.streams, r.id)
-		if a.read += int64(n); a.read >= a.top {
-			a.credit = pieceCredit
-		}
+		r.ledger.held -= a.readTo(a.read + int64(n))
 	}
 	return n, err
 }
