@@ -178,16 +178,7 @@ func TestResolve(t *testing.T) {
 // E14: a name with a dot is asked for as it is, and completed by the search
 // domains only when the check says so.
 func TestE14SearchDomains(t *testing.T) {
-	var mu sync.Mutex
-	asked := map[string]bool{}
 	z := zone(t, "api.example.corp.test. 60 IN A 192.0.2.1")
-	server := dnsServer(t, func(q *testnet.DNSQuery) {
-		mu.Lock()
-		asked[q.Msg.Question[0].Name] = true
-		mu.Unlock()
-		z.Serve(q)
-	})
-	conf := nameserverLine(server) + "search corp.test other.test\noptions ndots:5\n"
 	tests := []struct {
 		name   string
 		search bool
@@ -200,9 +191,15 @@ func TestE14SearchDomains(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			mu.Lock()
-			clear(asked)
-			mu.Unlock()
+			var mu sync.Mutex
+			asked := map[string]bool{}
+			server := dnsServer(t, func(q *testnet.DNSQuery) {
+				mu.Lock()
+				asked[q.Msg.Question[0].Name] = true
+				mu.Unlock()
+				z.Serve(q)
+			})
+			conf := nameserverLine(server) + "search corp.test other.test\noptions ndots:5\n"
 			j := begin()
 			_, reason := j.resolve(within(t, time.Minute), &router{search: tt.search, system: testSystem(t, conf, "")}, "api.example")
 			found, _ := j.obs.Facts.Get("resolved_name").(string)
