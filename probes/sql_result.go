@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 
 	"github.com/sonde-cli/sonde/check"
 )
@@ -19,19 +20,22 @@ const (
 // errTalkative tells that the server said more than the limit.
 var errTalkative = errors.New("more than the limit")
 
-// metered ends the connection of a peer that says too much.
+// metered ends the connection of a peer that says too much. The drivers read from
+// more than one goroutine: one waits for the server, another one drains the
+// connection that it gave up.
 type metered struct {
 	net.Conn
-	left int
+	read atomic.Int64 // bytes so far
 }
 
 // Read reads as [net.Conn] does.
 func (m *metered) Read(b []byte) (int, error) {
-	if m.left <= 0 {
+	left := maxSQLTalk - int(m.read.Load())
+	if left <= 0 {
 		return 0, errTalkative
 	}
-	n, err := m.Conn.Read(b[:min(len(b), m.left)])
-	m.left -= n
+	n, err := m.Conn.Read(b[:min(len(b), left)])
+	m.read.Add(int64(n))
 	return n, err
 }
 

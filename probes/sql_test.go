@@ -1,8 +1,11 @@
 package probes
 
 import (
+	"crypto/rand"
+	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -131,4 +134,23 @@ func TestSQLTargets(t *testing.T) {
 		"postgres://probe:s3cret%00@db.test":                "error: password: holds a zero byte",
 		"postgres://probe:s3cret@/shop":                     "error: needs a host",
 	}, func() check.Options { return &sqlOptions{Query: "SELECT 1"} }, func(plan check.Plan) string { return plan.Probe.(*sqlProbe).reproduce() })
+}
+
+// TestMeteredIsReadByTwo reads from two goroutines, as pgx does when it gives a
+// connection up: the race detector would tell.
+func TestMeteredIsReadByTwo(t *testing.T) {
+	near, far := net.Pipe()
+	m := &metered{Conn: near}
+	var reading sync.WaitGroup
+	for range 2 {
+		reading.Go(func() { _, _ = io.Copy(io.Discard, m) })
+	}
+	if _, err := io.Copy(far, io.LimitReader(rand.Reader, 64<<10)); err != nil {
+		t.Error(err)
+	}
+	far.Close()
+	reading.Wait()
+	if n := m.read.Load(); n != 64<<10 {
+		t.Errorf("%d bytes were counted", n)
+	}
 }
