@@ -15,7 +15,8 @@ import (
 const (
 	lineBacklog = 16384           // results that may wait for a slow reader
 	lineBatch   = 64 << 10        // bytes of one write
-	lineEnd     = 2 * time.Second // for what is left, at the end
+	lineEnd     = 2 * time.Second // at the end: what takes nothing for so long is stuck ...
+	lineEnds    = 10              // ... and what takes some may have as many such spans
 	complain    = time.Minute     // between two lines of the log about the same
 )
 
@@ -56,16 +57,25 @@ func (l *lineWriter) Put(r check.Result) error {
 	return nil
 }
 
-// Close writes what is left, for a short while.
+// Close writes what is left for as long as it becomes less, so that neither a
+// reader that is slow for a moment nor a busy machine loses results.
 func (l *lineWriter) Close() error {
 	close(l.results)
-	timer := time.NewTimer(lineEnd)
-	defer timer.Stop()
-	select {
-	case <-l.done:
-	case <-timer.C:
-		l.log.Error("standard output does not take what is left", "results", len(l.results))
+	tick := time.NewTicker(lineEnd)
+	defer tick.Stop()
+	left := len(l.results)
+	for range lineEnds {
+		select {
+		case <-l.done:
+			return nil
+		case <-tick.C:
+		}
+		before := left
+		if left = len(l.results); left == before {
+			break
+		}
 	}
+	l.log.Error("standard output does not take what is left", "results", left)
 	return nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sonde-cli/sonde/check"
 )
@@ -23,6 +25,27 @@ func TestLineWriter(t *testing.T) {
 	if n := strings.Count(out.String(), `{"schema":1,"id":"a"`); n != 1000 || !strings.HasSuffix(out.String(), "}\n") {
 		t.Errorf("%d lines", n)
 	}
+}
+
+// TestLineWriterSlowReader loses nothing at the end while it becomes less, however
+// long that takes.
+func TestLineWriterSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		begin := time.Now()
+		slow := writerFunc(func(p []byte) (int, error) {
+			<-time.After(lineEnd - lineEnd/10)
+			return out.Write(p)
+		})
+		l := newLineWriter(slow, slog.New(slog.DiscardHandler), func(int) { t.Error("a result was lost") })
+		for range 2000 {
+			l.Put(check.Result{ID: "a", Target: strings.Repeat("t", 100)})
+		}
+		l.Close()
+		if n, took := strings.Count(out.String(), "\n"), time.Since(begin); n != 2000 || took < 2*lineEnd {
+			t.Errorf("%d lines after %v", n, took)
+		}
+	})
 }
 
 // flaky fails the first write in the middle.
