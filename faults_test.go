@@ -183,9 +183,13 @@ const (
 	heapPerProbe = 2 << 20
 	// atOnce is how many probes of one target are in flight.
 	atOnce = 6
-	// late is when a probe that had a short timeout is taken for hung, however
-	// busy the machine is.
-	late = 10 * time.Second
+	// hangsFor is the timeout of those that end at it: within it, all of them have
+	// to come as far as the target makes them wait, at once and on a busy machine.
+	hangsFor = "4s"
+	// late is when such a probe is taken for hung, however busy the machine is.
+	late = time.Minute
+	// breath is between two looks at the heap, each of which takes all processors.
+	breath = 5 * time.Millisecond
 )
 
 // faultyTarget is a running target with its check.
@@ -247,7 +251,7 @@ func startFaults(t *testing.T) (targets []*faultyTarget, stop func()) {
 		closers = append(closers, running.Close)
 		timeout := "60s"
 		if c.hangs {
-			timeout = "1s"
+			timeout = hangsFor
 		}
 		targets = append(targets, &faultyTarget{c.name, c.says, c.hangs, loadFault(t, running.Check(dir, timeout))})
 	}
@@ -310,11 +314,11 @@ func probeFaults(t *testing.T, targets []*faultyTarget, limit time.Duration) (ea
 	go func() { probing.Wait(); close(ended) }()
 	most := before
 	for running := true; running; {
+		most = max(most, liveHeap())
 		select {
 		case <-ended:
 			running = false
-		default:
-			most = max(most, liveHeap())
+		case <-time.After(breath):
 		}
 	}
 	return int64(most-before) / int64(len(targets)*atOnce)

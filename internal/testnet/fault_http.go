@@ -54,11 +54,12 @@ func bodyFaults() []Fault {
 	}
 }
 
-// slowRedirect redirects each path to a longer one, half a second late, unless
-// the client has gone.
+// slowRedirect redirects each path to a longer one, a second and a half late,
+// unless the client has gone. Ten of them, where a client gives up anyway, take
+// longer than a check's usual timeout.
 func slowRedirect(conn net.Conn) {
 	request := ReadRequest(conn)
-	if request == nil || conn.SetReadDeadline(time.Now().Add(500*time.Millisecond)) != nil {
+	if request == nil || conn.SetReadDeadline(time.Now().Add(1500*time.Millisecond)) != nil {
 		return
 	}
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
