@@ -166,19 +166,21 @@ func TestGatusOverOthers(t *testing.T) {
 	for _, tc := range []struct {
 		url, condition string
 		want           check.Verdict
+		ends           bool // at the timeout
 	}{
-		{"udp://" + echo.Addr(), "[BODY] == ping", check.Up},
-		{"udp://" + echo.Addr(), "[BODY] == pong", check.Down},
-		{"udp://" + echo.Addr(), "[CONNECTED] == true", check.Up},
-		{"udp://" + mute.Addr(), "[CONNECTED] == true", check.Down},
-		{"udp://" + mute.Addr(), "[CONNECTED] == false", check.Up},
-		{"ssh://" + sshd.Addr(), "[STATUS] == 0", check.Up},
-		{"ssh://" + sshd.Addr(), "[CONNECTED] == false", check.Down},
+		{"udp://" + echo.Addr(), "[BODY] == ping", check.Up, false},
+		{"udp://" + echo.Addr(), "[BODY] == pong", check.Down, true},
+		{"udp://" + echo.Addr(), "[CONNECTED] == true", check.Up, false},
+		{"udp://" + mute.Addr(), "[CONNECTED] == true", check.Down, true},
+		{"udp://" + mute.Addr(), "[CONNECTED] == false", check.Up, true},
+		{"ssh://" + sshd.Addr(), "[STATUS] == 0", check.Up, false},
+		{"ssh://" + sshd.Addr(), "[CONNECTED] == false", check.Down, false},
 	} {
-		source := fmt.Sprintf("endpoints: [{name: x, url: %q, body: ping, client: {timeout: 300ms}, conditions: [%q]}]", tc.url, tc.condition)
-		if strings.HasPrefix(tc.url, "ssh") {
-			source = strings.Replace(source, "300ms", "10s", 1)
+		timeout := "60s"
+		if tc.ends {
+			timeout = "300ms"
 		}
+		source := fmt.Sprintf("endpoints: [{name: x, url: %q, body: ping, client: {timeout: %s}, conditions: [%q]}]", tc.url, timeout, tc.condition)
 		if verdict, why := judge(t, source); verdict != tc.want {
 			t.Errorf("%s of %s: %v, %s", tc.condition, tc.url, verdict, why)
 		}
