@@ -72,11 +72,13 @@ func TestOracleWaitTerminal(t *testing.T) {
 	}
 	term := newTerminal(t, 100, 24, "wait", "toy://up", addr, "--", "sh", "-c", `"test -t 0 && test -t 1 && test -t 2 && exec head -n 1"`)
 	term.shows(`(?m)\A1/2 up  ` + regexp.QuoteMeta(addr) + `: down connect\.refused: .* refused the connection \(\d+ attempts\)$`)
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	eventually(t, "nobody's connection has the port", func() bool {
+		l, err := net.Listen("tcp", addr)
+		if err == nil {
+			t.Cleanup(func() { _ = l.Close() })
+		}
+		return err == nil
+	})
 	term.shows(`\A2 checks up after [\d.]+m?s\n`)
 	term.keys("hello", "Enter")
 	term.shows(`(?m)^hello\nhello$`)
