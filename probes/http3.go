@@ -71,7 +71,7 @@ func (c *http3Conn) unwatch() {
 func (c *http3Conn) release() {
 	c.unwatch()
 	if c.side != nil {
-		_ = c.q.conn.CloseWithError(h3NoError, "")
+		c.q.end(h3NoError)
 		c.side.wait()
 		if c.sent != nil {
 			<-c.answered
@@ -106,7 +106,7 @@ func (c *http3Conn) send(m *httpMessage) error {
 
 func (c *http3Conn) open() error {
 	if c.side == nil {
-		c.side = &http3Side{conn: c.q.conn, ledger: c.q.ledger}
+		c.side = &http3Side{q: c.q}
 		setting := quicvarint.Append(quicvarint.Append(nil, h3MaxFieldSection), maxHeadBytes)
 		hello := quicvarint.Append([]byte{h3ControlStream, h3Settings}, uint64(len(setting)))
 		if err := c.side.open(append(hello, setting...)); err != nil {

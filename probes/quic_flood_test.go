@@ -276,14 +276,14 @@ func TestQUICSmallPieces(t *testing.T) {
 			}
 			closeLater(t, conn)
 			_ = conn.SetReadDeadline(time.Now().Add(patience))
-			arrived := make(chan struct{})
+			arrived, done := make(chan struct{}), make(chan struct{})
 			go func() {
 				defer close(arrived)
 				q := &rawQUIC{
 					conn: conn, level: map[tls.QUICEncryptionLevel]*quicSeal{}, sent: map[tls.QUICEncryptionLevel]uint64{}, hello: map[uint64][]byte{},
 				}
 				if q.begin(t, quicTLS(t, "h3")) {
-					q.flood(c.size, c.streams)
+					q.flood(c.size, c.streams, done)
 				}
 			}()
 			probe := buildHTTP(t, "https://"+conn.LocalAddr().String(), h3(t)).Probe
@@ -291,7 +291,10 @@ func TestQUICSmallPieces(t *testing.T) {
 			defer cancel()
 			before := liveHeap()
 			ended := make(chan check.Observation, 1)
-			go func() { ended <- probe.Observe(ctx) }()
+			go func() {
+				ended <- probe.Observe(ctx)
+				close(done)
+			}()
 			<-arrived
 			held := int64(liveHeap()) - int64(before)
 			if !c.flood {
@@ -314,8 +317,9 @@ func TestQUICSmallPieces(t *testing.T) {
 
 // flood fills the windows of the streams and of the connection with pieces, all but
 // the first byte of each stream. It waits for the client's acknowledgements, for what
-// a full socket drops would be lost for good.
-func (q *rawQUIC) flood(size int, streams uint64) {
+// a full socket drops would be lost for good, or for a lull after which the client
+// must listen again. It ends when the client is done.
+func (q *rawQUIC) flood(size int, streams uint64, done <-chan struct{}) {
 	buf := make([]byte, 2048)
 	each := min(uint64(quicConnWindow)/streams, quicStreamWindow)
 	for stream := range streams {
@@ -328,7 +332,12 @@ func (q *rawQUIC) flood(size int, streams uint64) {
 			}
 			q.send(tls.QUICEncryptionLevelApplication, payload)
 			payload = payload[:0]
-			_ = q.conn.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+			select {
+			case <-done:
+				return
+			default:
+			}
+			_ = q.conn.SetReadDeadline(time.Now().Add(3 * quicLull / 2))
 			if _, _, err := q.conn.ReadFrom(buf); errors.Is(err, net.ErrClosed) {
 				return
 			}

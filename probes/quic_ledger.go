@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/qlog"
@@ -18,10 +19,14 @@ import (
 // for a single one, and from largePiece on a buffer as large as a packet. A peer that
 // sends its bytes one by one behind a gap made us hold 12 MiB in a window of 96 KiB.
 // So what a connection holds is counted, and has a bound that pieces of largePiece
-// cannot reach within one stream's window; it leaves room for a body. What is more waits for its reader if it can be read:
-// the datagrams are dropped, and a good peer sends them again. If it cannot, because of
-// a gap, or if that does not help, the connection is ended. A good peer comes nowhere
-// near: it would need thousands of tiny pieces behind a lost one.
+// cannot reach within one stream's window; it leaves room for a body.
+//
+// From heldReady on, datagrams are dropped, and a good peer sends them again. What can
+// be read waits so for its reader. Where nothing can, because of a gap, the first
+// datagrams after a lull pass: they are what a peer sends that has waited in vain for
+// acknowledgements, and that begins with the oldest it has (RFC 9002, section 6.2.4).
+// So a good peer closes its gap however many tiny pieces lie behind it, and one whose
+// pieces still reach the bound is ended.
 const (
 	largePiece = 128 // quic-go's MinStreamFrameBufferSize
 	pieceCost  = 192
@@ -29,7 +34,12 @@ const (
 
 	heldBound = 832 << 10
 	heldSlack = 160 << 10 // if it can be read
-	heldReady = 320 << 10 // from here on it waits: what is lost comes again in packets of many pieces
+	heldReady = 320 << 10
+
+	quicLull   = 10 * time.Millisecond // less than any peer waits for acknowledgements
+	quicProbes = 2                     // datagrams that it then sends
+	quicSettle = time.Second           // for readers to read on after the peer has closed
+	quicAhead  = 8                     // datagrams that quic-go may have without having counted them
 )
 
 // quicLedger counts what is held of a connection's streams. It learns of the pieces
@@ -38,16 +48,25 @@ type quicLedger struct {
 	overdrawn func() // is called once
 
 	mu      sync.Mutex
-	held    int // bytes of memory
+	changed *sync.Cond // on mu
+	held    int        // bytes of memory
 	streams map[quic.StreamID]*quicAccount
 	crypto  map[qlog.PacketType]*quicAccount // TLS has a stream in each type of packet
 	closed  bool
+	over    bool // nobody reads any more
+
+	ahead int       // datagrams that were read and not yet counted
+	heard time.Time // when the last datagram came while much was held
+	burst int       // datagrams since a lull
 }
 
 // quicAccount is what is held of a stream.
 type quicAccount struct {
 	read   int64 // all before it was read
 	pieces []quicPiece
+	end    int64 // where the stream ends, once that is known
+	finite bool
+	reader bool // somebody reads it, and has not seen its end
 }
 
 // quicPiece is a part of a stream that was received.
@@ -66,7 +85,9 @@ func (p quicPiece) cost() int {
 }
 
 func newQUICLedger(overdrawn func()) *quicLedger {
-	return &quicLedger{overdrawn: overdrawn, streams: map[quic.StreamID]*quicAccount{}, crypto: map[qlog.PacketType]*quicAccount{}}
+	l := &quicLedger{overdrawn: overdrawn, streams: map[quic.StreamID]*quicAccount{}, crypto: map[qlog.PacketType]*quicAccount{}}
+	l.changed = sync.NewCond(&l.mu)
+	return l
 }
 
 // trace is the connection's tracer.
@@ -78,35 +99,116 @@ func (l *quicLedger) AddProducer() qlogwriter.Recorder { return l }
 // Close implements [qlogwriter.Recorder].
 func (l *quicLedger) Close() error { return nil }
 
-// RecordEvent counts the pieces of a packet.
+// RecordEvent counts the pieces of a packet, after quic-go has taken them.
 func (l *quicLedger) RecordEvent(event qlogwriter.Event) {
-	packet, ok := event.(qlog.PacketReceived)
-	if !ok {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	switch event := event.(type) {
+	case qlog.PacketReceived:
+		l.count(event)
+	case qlog.PacketDropped, qlog.PacketBuffered:
+	default:
+		return
+	}
+	l.ahead = max(l.ahead-1, 0)
+	l.changed.Broadcast()
+}
+
+// count takes in a packet. The caller holds mu, as for those below.
+func (l *quicLedger) count(packet qlog.PacketReceived) {
+	closing := false
 	for _, f := range packet.Frames {
 		switch f := f.Frame.(type) {
 		case *qlog.StreamFrame:
-			l.held += account(l.streams, f.StreamID).add(quicPiece{f.Offset, f.Offset + f.Length})
+			a := account(l.streams, f.StreamID)
+			if l.held += a.add(quicPiece{f.Offset, f.Offset + f.Length}); f.Fin {
+				a.end, a.finite = f.Offset+f.Length, true
+			}
 		case *qlog.CryptoFrame:
 			a := account(l.crypto, packet.Header.PacketType)
 			l.held += a.add(quicPiece{f.Offset, f.Offset + f.Length})
 			l.held -= a.readTo(a.readable()) // TLS waits for nothing
+		case *qlog.ConnectionCloseFrame:
+			closing = true
 		}
 		if l.held > heldBound && !l.closed && (l.held > heldBound+heldSlack || !l.waiting()) {
 			l.closed = true
 			l.overdrawn()
 		}
 	}
+	if closing {
+		l.settle()
+	}
 }
 
-// full reports whether nothing more should be received before what is held was read.
-func (l *quicLedger) full() bool {
+// settle lets the readers read what has come before the connection ends, for quic-go
+// then gives them nothing more: a server that answers and closes would seem to have
+// answered nothing. It is quic-go's goroutine that waits, which has nothing else to do
+// for a peer that is gone.
+func (l *quicLedger) settle() {
+	end := time.AfterFunc(quicSettle, l.release)
+	defer end.Stop()
+	for !l.over && l.owes() {
+		l.changed.Wait()
+	}
+}
+
+// owes reports whether some reader has not got all that it can get.
+func (l *quicLedger) owes() bool {
+	for _, a := range l.streams {
+		if end := a.readable(); a.reader && (end > a.read || a.finite && end == a.end) {
+			return true
+		}
+	}
+	return false
+}
+
+// release says that nobody reads any more. It goes before each end of ours.
+func (l *quicLedger) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.held > heldReady && l.waiting()
+	l.over = true
+	l.changed.Broadcast()
+}
+
+// next waits, before a datagram is read, until those before it are counted but for a
+// few: else a burst of them would go beyond every bound before anybody sees it. What
+// comes meanwhile the system keeps. A datagram of which quic-go says nothing makes it
+// wait for no longer than a lull.
+func (l *quicLedger) next() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ahead < quicAhead {
+		return
+	}
+	end := time.AfterFunc(quicLull, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.ahead = 0
+		l.changed.Broadcast()
+	})
+	defer end.Stop()
+	for l.ahead >= quicAhead && !l.over {
+		l.changed.Wait()
+	}
+}
+
+// drops reports whether a datagram that came now should be lost. Otherwise it is
+// counted soon.
+func (l *quicLedger) drops(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held <= heldReady || now.Sub(l.heard) >= quicLull {
+		l.burst = 0
+	}
+	l.heard = now
+	if l.held > heldReady {
+		if l.burst++; l.burst > quicProbes || l.waiting() {
+			return true
+		}
+	}
+	l.ahead++
+	return false
 }
 
 // waiting reports whether something waits for its reader.
@@ -169,6 +271,9 @@ func (a *quicAccount) readTo(offset int64) (cost int) {
 
 // reader reads a stream on account.
 func (l *quicLedger) reader(id quic.StreamID, from io.Reader) io.Reader {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	account(l.streams, id).reader = true
 	return &quicReader{ledger: l, id: id, from: from}
 }
 
@@ -176,7 +281,10 @@ func (l *quicLedger) reader(id quic.StreamID, from io.Reader) io.Reader {
 func (l *quicLedger) forget(id quic.StreamID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held -= account(l.streams, id).readTo(math.MaxInt64)
+	a := account(l.streams, id)
+	l.held -= a.readTo(math.MaxInt64)
+	a.reader = false
+	l.changed.Broadcast()
 }
 
 // quicReader tells the ledger what was read.
@@ -189,11 +297,11 @@ type quicReader struct {
 // Read reads from the stream.
 func (r *quicReader) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
-	if n > 0 {
-		r.ledger.mu.Lock()
-		defer r.ledger.mu.Unlock()
-		a := account(r.ledger.streams, r.id)
-		r.ledger.held -= a.readTo(a.read + int64(n))
-	}
+	r.ledger.mu.Lock()
+	defer r.ledger.mu.Unlock()
+	a := account(r.ledger.streams, r.id)
+	r.ledger.held -= a.readTo(a.read + int64(n))
+	a.reader = err == nil
+	r.ledger.changed.Broadcast()
 	return n, err
 }

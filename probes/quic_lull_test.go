@@ -1,0 +1,114 @@
+package probes
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go/quicvarint"
+)
+
+// TestQUICGap has a good server with more tiny pieces behind a gap than can be kept.
+// It sends them without a pause, but for the first, which is lost. Since it hears of
+// few of them, it sends all again after a while, from the oldest on.
+func TestQUICGap(t *testing.T) {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, conn)
+	const pieces = 3 * heldBound / pieceCost
+	served := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(served)
+		q := &rawQUIC{
+			conn: conn, level: map[tls.QUICEncryptionLevel]*quicSeal{}, sent: map[tls.QUICEncryptionLevel]uint64{}, hello: map[uint64][]byte{},
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		if !q.begin(t, quicTLS(t, "h3")) {
+			return
+		}
+		q.tiny(1, pieces)
+		pause := time.NewTicker(3 * quicLull) // its probe timeout
+		defer pause.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-pause.C:
+				q.tiny(0, pieces)
+			}
+		}
+	}()
+	ctx := timeout(t, patience)
+	q, err := quicAim{plan: &tlsPlan{}, host: "127.0.0.1", protocol: "h3"}.open(ctx, "", netip.Addr{}, netip.MustParseAddrPort(conn.LocalAddr().String()))
+	if err != nil || q.failed != nil {
+		t.Fatal(err, q.failed)
+	}
+	stream, err := q.conn.AcceptUniStream(ctx)
+	if err == nil {
+		_ = stream.SetReadDeadline(time.Now().Add(patience))
+		var got []byte
+		got, err = io.ReadAll(q.ledger.reader(stream.StreamID(), stream))
+		if len(got) != pieces {
+			t.Errorf("%d bytes of %d", len(got), pieces)
+		}
+	}
+	if err != nil || q.flooded.Load() {
+		t.Errorf("%v, ended for the pieces: %v", err, q.flooded.Load())
+	}
+	close(done)
+	<-served
+	q.Close()
+}
+
+// tiny sends the bytes of a stream from the first to the end, which is that of the
+// stream, in pieces of one byte and packets of many pieces.
+func (q *rawQUIC) tiny(first, end uint64) {
+	var payload []byte
+	for offset := first; offset < end; offset++ {
+		kind := byte(0x0e)
+		if offset == end-1 {
+			kind = 0x0f
+		}
+		frame := quicvarint.Append(quicvarint.Append([]byte{kind}, 3), offset)
+		payload = append(append(payload, quicvarint.Append(frame, 1)...), 'x')
+		if len(payload) > 1000 || offset == end-1 {
+			q.send(tls.QUICEncryptionLevelApplication, payload)
+			payload = payload[:0]
+		}
+	}
+}
+
+// TestQUICLull has datagrams come while much is held behind a gap.
+func TestQUICLull(t *testing.T) {
+	t.Parallel()
+	l := newQUICLedger(func() {})
+	now := time.Now()
+	comes := func(after time.Duration) bool {
+		now = now.Add(after)
+		return !l.drops(now)
+	}
+	if !comes(0) || !comes(0) || !comes(0) {
+		t.Error("a datagram is lost while little is held")
+	}
+	l.held = heldReady + 1
+	for i, c := range []struct {
+		after  time.Duration
+		passes bool
+	}{
+		{0, true}, {0, true}, {0, false}, {quicLull - 1, false}, {quicLull - 1, false}, {quicLull, true}, {0, true}, {1, false}, {quicLull, true},
+	} {
+		if got := comes(c.after); got != c.passes {
+			t.Errorf("datagram %d: passes is %v", i, got)
+		}
+	}
+	account(l.streams, 0).add(quicPiece{0, 1})
+	if comes(quicLull) {
+		t.Error("what can be read does not wait for its reader")
+	}
+}
