@@ -12,6 +12,7 @@ import (
 	"github.com/quic-go/quic-go/quicvarint"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/internal/testnet"
 )
 
 // onUni sends data on a stream of the server's own.
@@ -177,4 +178,25 @@ func TestHTTP3Forgotten(t *testing.T) {
 	trust := h3(t)
 	o := buildHTTP(t, "https://"+addr, func(o *httpOptions) { trust(o); o.Body = strings.Repeat("x", 2<<20) }).Probe.Observe(timeout(t, patience))
 	wantFailure(t, o, check.ConnectReset, "stateless reset")
+}
+
+func TestHTTP3IPv6(t *testing.T) {
+	t.Parallel()
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := serverConfig(t, testnet.CertOptions{Names: []string{"::1"}})
+	config.NextProtos = []string{"h3"}
+	addr := quicServerOn(t, quicTransportOf(t, conn), config, nil, func(c *quic.Conn) {
+		onUni(c, h3Hello...)
+		if stream, err := c.AcceptStream(c.Context()); err == nil {
+			sayAndEnd(h3Section(":status", "204"))(c, stream)
+		}
+		<-c.Context().Done()
+	})
+	o := buildHTTP(t, "https://"+addr, h3(t)).Probe.Observe(timeout(t, patience))
+	if wantFailure(t, o, ""); o.Facts.Get("ip") != "::1" || o.Facts.Get("family") != 6 || o.Facts.Get("cert.hostname_ok") != true {
+		t.Errorf("%v", o.Facts)
+	}
 }

@@ -186,3 +186,22 @@ func TestQUICUnreadClose(t *testing.T) {
 		t.Error("the connection has not ended")
 	}
 }
+
+// TestHTTP3PortCloses has a peer whose port closes in the middle of the handshake.
+func TestHTTP3PortCloses(t *testing.T) {
+	t.Parallel()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	go func() {
+		buf := make([]byte, 2048)
+		if n, peer, err := conn.ReadFrom(buf); err == nil {
+			_, _ = conn.WriteTo(buf[:n], peer) // none that the handshake can use
+		}
+		conn.Close()
+	}()
+	o := buildHTTP(t, "https://"+conn.LocalAddr().String(), h3(t)).Probe.Observe(timeout(t, patience))
+	wantFailure(t, o, check.ConnectRefused, "")
+}

@@ -36,7 +36,7 @@ const (
 	heldSlack = 160 << 10 // if it can be read
 	heldReady = 320 << 10
 
-	quicLull   = 10 * time.Millisecond // less than any peer waits for acknowledgements
+	quicLull   = 20 * time.Millisecond // less than any peer waits for acknowledgements: ours may take 25 ms
 	quicProbes = 2                     // datagrams that it then sends
 	quicSettle = time.Second           // for readers to read on after the peer has closed
 	quicAhead  = 8                     // datagrams that quic-go may have without having counted them

@@ -12,8 +12,8 @@ import (
 )
 
 // TestQUICGap has a good server with more tiny pieces behind a gap than can be kept.
-// It sends them without a pause, but for the first, which is lost. Since it hears of
-// few of them, it sends all again after a while, from the oldest on.
+// It sends them without a pause, but for the first, which is lost. What was not
+// acknowledged it sends again after a while, from the oldest on.
 func TestQUICGap(t *testing.T) {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -23,6 +23,7 @@ func TestQUICGap(t *testing.T) {
 	const pieces = 3 * heldBound / pieceCost
 	served := make(chan struct{})
 	done := make(chan struct{})
+	oldest := make(chan func() int64, 1) // that was not acknowledged
 	go func() {
 		defer close(served)
 		q := &rawQUIC{
@@ -33,14 +34,21 @@ func TestQUICGap(t *testing.T) {
 			return
 		}
 		q.tiny(1, pieces)
-		pause := time.NewTicker(3 * quicLull) // its probe timeout
+		var from func() int64
+		select {
+		case from = <-oldest:
+		case <-done:
+			return
+		}
+		pause := time.NewTimer(3 * quicLull)
 		defer pause.Stop()
 		for {
+			pause.Reset(3 * quicLull) // its probe timeout
 			select {
 			case <-done:
 				return
 			case <-pause.C:
-				q.tiny(0, pieces)
+				q.tiny(uint64(from()), pieces)
 			}
 		}
 	}()
@@ -48,6 +56,11 @@ func TestQUICGap(t *testing.T) {
 	q, err := quicAim{plan: &tlsPlan{}, host: "127.0.0.1", protocol: "h3"}.open(ctx, "", netip.Addr{}, netip.MustParseAddrPort(conn.LocalAddr().String()))
 	if err != nil || q.failed != nil {
 		t.Fatal(err, q.failed)
+	}
+	oldest <- func() int64 {
+		q.ledger.mu.Lock()
+		defer q.ledger.mu.Unlock()
+		return account(q.ledger.streams, 3).readable()
 	}
 	stream, err := q.conn.AcceptUniStream(ctx)
 	if err == nil {
@@ -67,7 +80,7 @@ func TestQUICGap(t *testing.T) {
 }
 
 // tiny sends the bytes of a stream from the first to the end, which is that of the
-// stream, in pieces of one byte and packets of many pieces.
+// stream, in pieces of one byte and packets of some twenty.
 func (q *rawQUIC) tiny(first, end uint64) {
 	var payload []byte
 	for offset := first; offset < end; offset++ {
@@ -77,7 +90,7 @@ func (q *rawQUIC) tiny(first, end uint64) {
 		}
 		frame := quicvarint.Append(quicvarint.Append([]byte{kind}, 3), offset)
 		payload = append(append(payload, quicvarint.Append(frame, 1)...), 'x')
-		if len(payload) > 1000 || offset == end-1 {
+		if len(payload) > 150 || offset == end-1 {
 			q.send(tls.QUICEncryptionLevelApplication, payload)
 			payload = payload[:0]
 		}
