@@ -83,13 +83,14 @@ func (x *exchange) quic(ctx context.Context, conn *quicConn, q *question) error 
 		return dnsEnded(ctx, err)
 	}
 	defer bindStream(ctx, stream)()
+	answer := conn.ledger.Reader(stream.StreamID(), stream) // before there can be any
 	query := q.withID(binary.BigEndian.AppendUint16(make([]byte, 0, maxQuery), uint16(len(q.packed))), 0)
 	if _, err := stream.Write(query); err != nil {
 		return dnsEnded(ctx, err)
 	}
 	_ = stream.Close() // the question is whole
 	x.sent = time.Now()
-	msg, err := x.readStream(conn.ledger.Reader(stream.StreamID(), stream))
+	msg, err := x.readStream(answer)
 	if err != nil {
 		return dnsEnded(ctx, err)
 	}

@@ -24,7 +24,10 @@ import (
 // streams of quic-go and the field sections of its qpack. As with HTTP/2 the
 // caller's goroutine reads the response, strictly and within bounds. We offer no
 // dynamic table (RFC 9204), so the server can make us keep none.
-const h3MaxBlock = maxHeadBytes // of a field section as it is sent
+const (
+	h3MaxBlock = maxHeadBytes // of a field section as it is sent
+	h3Idle     = 16 << 10     // of an extension's frame count as another frame: HTTP/2 lets none be larger
+)
 
 // http3Conn makes exchanges on a QUIC connection, one after the other.
 type http3Conn struct {
@@ -71,7 +74,7 @@ func (c *http3Conn) unwatch() {
 func (c *http3Conn) release() {
 	c.unwatch()
 	if c.side != nil {
-		_ = c.q.conn.CloseWithError(h3NoError, "")
+		c.q.end(h3NoError)
 		c.side.wait()
 		if c.sent != nil {
 			<-c.answered
@@ -106,7 +109,7 @@ func (c *http3Conn) send(m *httpMessage) error {
 
 func (c *http3Conn) open() error {
 	if c.side == nil {
-		c.side = &http3Side{conn: c.q.conn, ledger: c.q.ledger}
+		c.side = &http3Side{q: c.q}
 		setting := quicvarint.Append(quicvarint.Append(nil, h3MaxFieldSection), maxHeadBytes)
 		hello := quicvarint.Append([]byte{h3ControlStream, h3Settings}, uint64(len(setting)))
 		if err := c.side.open(append(hello, setting...)); err != nil {
@@ -229,8 +232,8 @@ func (c *http3Conn) step() error {
 	if err != nil {
 		return err
 	}
-	if c.idle++; c.idle > h2MaxIdle {
-		return malformed("more than %d HTTP/3 frames that carry nothing of the response", h2MaxIdle)
+	if err := c.idles(1); err != nil {
+		return err
 	}
 	switch {
 	case kind == h3Headers:
@@ -245,8 +248,19 @@ func (c *http3Conn) step() error {
 	case kind == h3Push, kind == h3Settings, kind == h3GoAway, kind == h3CancelPush, kind == h3MaxPush, h2Only(kind):
 		return malformed("an HTTP/3 frame of type %#x, which has no place in a response", kind)
 	}
+	if err := c.idles(length / h3Idle); err != nil {
+		return err
+	}
 	_, err = io.CopyN(io.Discard, c.in, int64(length)) // of an extension
 	return err
+}
+
+// idles counts frames that carry nothing of the response.
+func (c *http3Conn) idles(frames uint64) error {
+	if c.idle += int(min(frames, h2MaxIdle+1)); c.idle > h2MaxIdle {
+		return malformed("more than %d HTTP/3 frames that carry nothing of the response", h2MaxIdle)
+	}
+	return nil
 }
 
 func (c *http3Conn) onHeaders(length uint64) error {

@@ -71,8 +71,7 @@ const h3MaxSide = 64 << 10
 // server opens, which tell its settings and that it ends the connection. They
 // are read in goroutines, at most quicSideStreams and one more.
 type http3Side struct {
-	conn    *quic.Conn
-	ledger  *quicledger.Ledger
+	q       *quicConn
 	running sync.WaitGroup
 
 	mu      sync.Mutex
@@ -85,7 +84,7 @@ type http3Side struct {
 // open opens our control stream and begins to read those of the server.
 func (s *http3Side) open(settings []byte) error {
 	s.running.Go(s.accept)
-	control, err := s.conn.OpenUniStream()
+	control, err := s.q.conn.OpenUniStream()
 	var limit quic.StreamLimitReachedError
 	if errors.As(err, &limit) {
 		return malformed("the server does not let HTTP/3 open its control stream")
@@ -103,7 +102,7 @@ func (s *http3Side) wait() { s.running.Wait() }
 
 func (s *http3Side) accept() {
 	for {
-		stream, err := s.conn.AcceptUniStream(context.Background())
+		stream, err := s.q.conn.AcceptUniStream(context.Background())
 		if err != nil {
 			return // the connection has ended
 		}
@@ -122,7 +121,7 @@ func (s *http3Side) fail(err error) {
 		s.err = err
 	}
 	s.mu.Unlock()
-	_ = s.conn.CloseWithError(h3GeneralError, "")
+	s.q.end(h3GeneralError)
 }
 
 func (s *http3Side) failure() error {
@@ -146,7 +145,7 @@ func (s *http3Side) ending() bool {
 
 // read reads one stream of the server's. Its error is a breach of HTTP/3.
 func (s *http3Side) read(stream *quic.ReceiveStream) error {
-	limited := &io.LimitedReader{R: s.ledger.Reader(stream.StreamID(), stream), N: h3MaxSide}
+	limited := &io.LimitedReader{R: s.q.ledger.Reader(stream.StreamID(), stream), N: h3MaxSide}
 	in := bufio.NewReaderSize(limited, 64)
 	kind, err := quicvarint.Read(in)
 	if err != nil {
@@ -161,7 +160,7 @@ func (s *http3Side) read(stream *quic.ReceiveStream) error {
 		_, _ = io.Copy(io.Discard, in) // no table, so nothing of interest
 	}
 	stream.CancelRead(h3StreamUnwanted)
-	s.ledger.Forget(stream.StreamID())
+	s.q.ledger.Forget(stream.StreamID())
 	return nil
 }
 

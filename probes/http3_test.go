@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/quicvarint"
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
@@ -211,12 +212,36 @@ func TestHTTP3Hostile(t *testing.T) {
 		code    check.Code
 		says    string
 	}{
-		"silence":           {h3Hello, sayAndStall(), true, check.HTTPHeaderTimeout, ""},
-		"stalled body":      {h3Hello, sayAndStall(ok, body("hel")), true, check.HTTPBodyTimeout, "3 bytes came"},
-		"stalled frame":     {h3Hello, sayAndStall(ok, []byte{h3Data, 9, 'x'}), true, check.HTTPBodyTimeout, "1 bytes came"},
-		"empty":             {h3Hello, sayAndEnd(), false, check.HTTPTruncated, "before the response"},
-		"cut frame":         {h3Hello, sayAndEnd(ok, []byte{h3Data, 9, 'x'}), false, check.HTTPTruncated, "after 1 bytes"},
-		"short":             {h3Hello, sayAndEnd(h3Section(":status", "200", "content-length", "9"), body("x")), false, check.HTTPMalformed, "content-length says 9"},
+		"silence":       {h3Hello, sayAndStall(), true, check.HTTPHeaderTimeout, ""},
+		"stalled body":  {h3Hello, sayAndStall(ok, body("hel")), true, check.HTTPBodyTimeout, "3 bytes came"},
+		"stalled frame": {h3Hello, sayAndStall(ok, []byte{h3Data, 9, 'x'}), true, check.HTTPBodyTimeout, "1 bytes came"},
+		"empty":         {h3Hello, sayAndEnd(), false, check.HTTPTruncated, "before the response"},
+		"cut frame":     {h3Hello, sayAndEnd(ok, []byte{h3Data, 9, 'x'}), false, check.HTTPTruncated, "after 1 bytes"},
+		"short":         {h3Hello, sayAndEnd(h3Section(":status", "200", "content-length", "9"), body("x")), false, check.HTTPMalformed, "content-length says 9"},
+		"long":          {h3Hello, sayAndEnd(h3Section(":status", "200", "content-length", "2"), body("xyz")), false, check.HTTPMalformed, "content-length says 2"},
+		"two lengths":   {h3Hello, sayAndEnd(h3Section(":status", "200", "content-length", "1", "content-length", "2"), body("x")), false, check.HTTPMalformed, "content-length"},
+		"closed in the body": {h3Hello, func(c *quic.Conn, s *quic.Stream) {
+			_, _ = s.Write(bytes.Join([][]byte{ok, body("hel")}, nil))
+			_ = c.CloseWithError(h3NoError, "")
+		}, false, check.HTTPTruncated, "connection was closed"},
+		"reset in the body": {h3Hello, resetBehind(ok, body("hel")), false, check.HTTPStreamReset, "H3_INTERNAL_ERROR"},
+		"endless frame":     {h3Hello, sayAndStall(ok, append([]byte{0x21}, quicvarint.Append(nil, 1<<40)...)), false, check.HTTPMalformed, "carry nothing"},
+		"endless head":      {h3Hello, sayAndStall(append([]byte{h3Headers}, quicvarint.Append(nil, 1<<61)...)), false, check.HTTPHeaderTooLarge, ""},
+		"endless data":      {h3Hello, sayAndEnd(ok, append([]byte{h3Data}, quicvarint.Append(nil, 1<<61)...), []byte("x")), false, check.HTTPTruncated, "after 1 bytes"},
+		"switch":            {h3Hello, sayAndEnd(h3Section(":status", "101")), false, check.HTTPMalformed, "status"},
+		"pseudo field":      {h3Hello, sayAndEnd(h3Section(":status", "200", ":path", "/")), false, check.HTTPMalformed, ":path"},
+		"two controls": {h3Hello, func(c *quic.Conn, s *quic.Stream) {
+			_, _ = s.Write(ok)
+			onUni(c, h3Hello...)
+			<-c.Context().Done()
+		}, false, check.HTTPMalformed, "second HTTP/3 control stream"},
+		"control stream ends": {nil, func(c *quic.Conn, _ *quic.Stream) {
+			if uni, err := c.OpenUniStream(); err == nil {
+				_, _ = uni.Write(h3Hello)
+				_ = uni.Close()
+			}
+			<-c.Context().Done()
+		}, false, check.HTTPMalformed, "closed the HTTP/3 control stream"},
 		"reset":             {h3Hello, func(_ *quic.Conn, s *quic.Stream) { s.CancelWrite(0x102) }, false, check.HTTPStreamReset, "H3_INTERNAL_ERROR"},
 		"unknown reset":     {h3Hello, func(_ *quic.Conn, s *quic.Stream) { s.CancelWrite(0x999) }, false, check.HTTPStreamReset, "error 0x999"},
 		"connection error":  {h3Hello, func(c *quic.Conn, _ *quic.Stream) { _ = c.CloseWithError(0x107, "too much") }, false, check.HTTPGoAway, `H3_EXCESSIVE_LOAD "too much"`},
@@ -254,6 +279,14 @@ func TestHTTP3Hostile(t *testing.T) {
 			}
 			wantFailure(t, o, tt.code, tt.says)
 		})
+	}
+}
+
+// resetBehind writes the parts and resets the stream.
+func resetBehind(parts ...[]byte) func(*quic.Conn, *quic.Stream) {
+	return func(c *quic.Conn, s *quic.Stream) {
+		_, _ = s.Write(bytes.Join(parts, nil))
+		s.CancelWrite(0x102)
 	}
 }
 

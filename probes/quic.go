@@ -30,9 +30,9 @@ const (
 // peer first said something, and what.
 type quicSocket struct {
 	net.Conn
-	full  func() bool // nothing more can be kept for now
-	first atomic.Pointer[quicFirst]
-	ended atomic.Pointer[error] // the system's error that ended it
+	ledger *quicledger.Ledger
+	first  atomic.Pointer[quicFirst]
+	ended  atomic.Pointer[error] // the system's error that ended it
 }
 
 // quicFirst is the first datagram of a peer.
@@ -45,11 +45,12 @@ type quicFirst struct {
 // header (RFC 9000, section 17.2; RFC 8999 for one that negotiates the version).
 func (f *quicFirst) foreign() bool { return len(f.head) == 0 || f.head[0]&0x80 == 0 }
 
-// ReadFrom reads a datagram. Those that come while nothing more can be kept are
-// lost, as on the way.
+// ReadFrom reads a datagram. Some that come while much is held are lost, as on the
+// way.
 func (s *quicSocket) ReadFrom(b []byte) (int, net.Addr, error) {
+	s.ledger.Next()
 	n, err := s.Read(b)
-	for err == nil && s.full() {
+	for err == nil && s.ledger.Drops(time.Now()) {
 		n, err = s.Read(b)
 	}
 	s.note(err)
@@ -85,7 +86,6 @@ type quicConn struct {
 	*quicSocket
 	transport *quic.Transport
 	conn      *quic.Conn
-	ledger    *quicledger.Ledger
 	flooded   atomic.Bool               // the ledger has ended it
 	code      quic.ApplicationErrorCode // to close with
 	failed    error                     // of the handshake
@@ -96,11 +96,17 @@ type quicConn struct {
 
 // Close ends the connection. Nothing of it runs any more when it returns.
 func (q *quicConn) Close() error {
-	if q.conn != nil {
-		_ = q.conn.CloseWithError(q.code, "")
-	}
+	q.end(q.code)
 	_ = q.transport.Close()
 	return q.quicSocket.Close()
+}
+
+// end tells the peer that the connection is over. Nothing of it can be read any more.
+func (q *quicConn) end(code quic.ApplicationErrorCode) {
+	q.ledger.Release()
+	if q.conn != nil {
+		_ = q.conn.CloseWithError(code, "")
+	}
 }
 
 // errQUICFlood is a breach of our own bounds.
@@ -196,12 +202,12 @@ func (a quicAim) open(ctx context.Context, device string, from netip.Addr, to ne
 	if err != nil {
 		return nil, err
 	}
-	q := &quicConn{quicSocket: &quicSocket{Conn: raw}, code: a.code}
-	q.ledger = quicledger.New(func() {
+	q := &quicConn{code: a.code}
+	ledger := quicledger.New(func() {
 		q.flooded.Store(true)
 		raw.Close() // which ends all: the connection itself must not be called from here
 	})
-	q.full = q.ledger.Full
+	q.quicSocket = &quicSocket{Conn: raw, ledger: ledger}
 	q.transport = &quic.Transport{Conn: q.quicSocket}
 	config := q.asked.tlsConfig(q.quicSocket, a.plan, a.plan.nameFor(a.host), []string{a.protocol})
 	config.MinVersion, config.ClientSessionCache = tls.VersionTLS13, nil // RFC 9001, section 4.2

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/quicledger"
 )
 
 // quicSeal protects packets with the keys of one secret (RFC 9001, section 5), for
@@ -277,14 +278,14 @@ func TestQUICSmallPieces(t *testing.T) {
 			}
 			closeLater(t, conn)
 			_ = conn.SetReadDeadline(time.Now().Add(patience))
-			arrived := make(chan struct{})
+			arrived, done := make(chan struct{}), make(chan struct{})
 			go func() {
 				defer close(arrived)
 				q := &rawQUIC{
 					conn: conn, level: map[tls.QUICEncryptionLevel]*quicSeal{}, sent: map[tls.QUICEncryptionLevel]uint64{}, hello: map[uint64][]byte{},
 				}
 				if q.begin(t, quicTLS(t, "h3")) {
-					q.flood(c.size, c.streams)
+					q.flood(c.size, c.streams, done)
 				}
 			}()
 			probe := buildHTTP(t, "https://"+conn.LocalAddr().String(), h3(t)).Probe
@@ -292,7 +293,10 @@ func TestQUICSmallPieces(t *testing.T) {
 			defer cancel()
 			before := liveHeap()
 			ended := make(chan check.Observation, 1)
-			go func() { ended <- probe.Observe(ctx) }()
+			go func() {
+				ended <- probe.Observe(ctx)
+				close(done)
+			}()
 			<-arrived
 			held := int64(liveHeap()) - int64(before)
 			if !c.flood {
@@ -315,8 +319,9 @@ func TestQUICSmallPieces(t *testing.T) {
 
 // flood fills the windows of the streams and of the connection with pieces, all but
 // the first byte of each stream. It waits for the client's acknowledgements, for what
-// a full socket drops would be lost for good.
-func (q *rawQUIC) flood(size int, streams uint64) {
+// a full socket drops would be lost for good, or for a lull after which the client
+// must listen again. It ends when the client is done.
+func (q *rawQUIC) flood(size int, streams uint64, done <-chan struct{}) {
 	buf := make([]byte, 2048)
 	each := min(uint64(quicConnWindow)/streams, quicStreamWindow)
 	for stream := range streams {
@@ -329,7 +334,12 @@ func (q *rawQUIC) flood(size int, streams uint64) {
 			}
 			q.send(tls.QUICEncryptionLevelApplication, payload)
 			payload = payload[:0]
-			_ = q.conn.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+			select {
+			case <-done:
+				return
+			default:
+			}
+			_ = q.conn.SetReadDeadline(time.Now().Add(3 * quicledger.Lull / 2))
 			if _, _, err := q.conn.ReadFrom(buf); errors.Is(err, net.ErrClosed) {
 				return
 			}

@@ -6,11 +6,14 @@
 // for a single one, and from largePiece on a buffer as large as a packet. A peer that
 // sends its bytes one by one behind a gap made us hold 12 MiB in a window of 96 KiB.
 // So what a connection holds is counted, and has a bound that pieces of largePiece
-// cannot reach within one stream's window; it leaves room for a body. What is more
-// waits for its reader if it can be read: the datagrams are dropped, and a good peer
-// sends them again. If it cannot, because of a gap, or if that does not help, the
-// connection is ended. A good peer comes nowhere near: it would need thousands of
-// tiny pieces behind a lost one.
+// cannot reach within one stream's window; it leaves room for a body.
+//
+// From heldReady on, datagrams are dropped, and a good peer sends them again. What can
+// be read waits so for its reader. Where nothing can, because of a gap, the first
+// datagrams after a lull pass: they are what a peer sends that has waited in vain for
+// acknowledgements, and that begins with the oldest it has (RFC 9002, section 6.2.4).
+// So a good peer closes its gap however many tiny pieces lie behind it, and one whose
+// pieces still reach the bound is ended.
 package quicledger
 
 import (
@@ -20,6 +23,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/qlog"
@@ -34,8 +38,16 @@ const (
 
 	heldBound = 832 << 10
 	heldSlack = 160 << 10 // if it can be read
-	heldReady = 320 << 10 // from here on it waits: what is lost comes again in packets of many pieces
+	heldReady = 320 << 10
+
+	tailProbes = 2           // datagrams that a peer sends after a lull
+	settleTime = time.Second // for readers to read on after the peer has closed
+	maxAhead   = 8           // datagrams that quic-go may have without having counted them
 )
+
+// Lull is less than any peer waits for acknowledgements: ours may take 25 ms. What
+// comes after one is what the peer sends because it has waited.
+const Lull = 20 * time.Millisecond
 
 // Ledger counts what is held of a connection's streams. It learns of the pieces
 // as one who traces the connection.
@@ -43,16 +55,25 @@ type Ledger struct {
 	overdrawn func() // is called once
 
 	mu      sync.Mutex
-	held    int // bytes of memory
+	changed *sync.Cond // on mu
+	held    int        // bytes of memory
 	streams map[quic.StreamID]*stream
 	crypto  map[qlog.PacketType]*stream // TLS has a stream in each type of packet
 	closed  bool
+	over    bool // nobody reads any more
+
+	ahead int       // datagrams that were read and not yet counted
+	heard time.Time // when the last datagram came while much was held
+	burst int       // datagrams since a lull
 }
 
 // stream is what is held of a stream.
 type stream struct {
 	read   int64 // all before it was read
 	pieces []piece
+	end    int64 // where the stream ends, once that is known
+	finite bool
+	reader bool // somebody reads it, and has not seen its end
 }
 
 // piece is a part of a stream that was received.
@@ -72,7 +93,9 @@ func (p piece) cost() int {
 
 // New returns a ledger that calls overdrawn, once, when too much is held.
 func New(overdrawn func()) *Ledger {
-	return &Ledger{overdrawn: overdrawn, streams: map[quic.StreamID]*stream{}, crypto: map[qlog.PacketType]*stream{}}
+	l := &Ledger{overdrawn: overdrawn, streams: map[quic.StreamID]*stream{}, crypto: map[qlog.PacketType]*stream{}}
+	l.changed = sync.NewCond(&l.mu)
+	return l
 }
 
 // Trace is the connection's tracer.
@@ -84,35 +107,116 @@ func (l *Ledger) AddProducer() qlogwriter.Recorder { return l }
 // Close implements [qlogwriter.Recorder].
 func (l *Ledger) Close() error { return nil }
 
-// RecordEvent counts the pieces of a packet.
+// RecordEvent counts the pieces of a packet, after quic-go has taken them.
 func (l *Ledger) RecordEvent(event qlogwriter.Event) {
-	packet, ok := event.(qlog.PacketReceived)
-	if !ok {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	switch event := event.(type) {
+	case qlog.PacketReceived:
+		l.count(event)
+	case qlog.PacketDropped, qlog.PacketBuffered:
+	default:
+		return
+	}
+	l.ahead = max(l.ahead-1, 0)
+	l.changed.Broadcast()
+}
+
+// count takes in a packet. The caller holds mu, as for those below.
+func (l *Ledger) count(packet qlog.PacketReceived) {
+	closing := false
 	for _, f := range packet.Frames {
 		switch f := f.Frame.(type) {
 		case *qlog.StreamFrame:
-			l.held += account(l.streams, f.StreamID).add(piece{f.Offset, f.Offset + f.Length})
+			a := account(l.streams, f.StreamID)
+			if l.held += a.add(piece{f.Offset, f.Offset + f.Length}); f.Fin {
+				a.end, a.finite = f.Offset+f.Length, true
+			}
 		case *qlog.CryptoFrame:
 			a := account(l.crypto, packet.Header.PacketType)
 			l.held += a.add(piece{f.Offset, f.Offset + f.Length})
 			l.held -= a.readTo(a.readable()) // TLS waits for nothing
+		case *qlog.ConnectionCloseFrame:
+			closing = true
 		}
 		if l.held > heldBound && !l.closed && (l.held > heldBound+heldSlack || !l.waiting()) {
 			l.closed = true
 			l.overdrawn()
 		}
 	}
+	if closing {
+		l.settle()
+	}
 }
 
-// Full reports whether nothing more should be received before what is held was read.
-func (l *Ledger) Full() bool {
+// settle lets the readers read what has come before the connection ends, for quic-go
+// then gives them nothing more: a server that answers and closes would seem to have
+// answered nothing. It is quic-go's goroutine that waits, which has nothing else to do
+// for a peer that is gone.
+func (l *Ledger) settle() {
+	end := time.AfterFunc(settleTime, l.Release)
+	defer end.Stop()
+	for !l.over && l.owes() {
+		l.changed.Wait()
+	}
+}
+
+// owes reports whether some reader has not got all that it can get.
+func (l *Ledger) owes() bool {
+	for _, a := range l.streams {
+		if end := a.readable(); a.reader && (end > a.read || a.finite && end == a.end) {
+			return true
+		}
+	}
+	return false
+}
+
+// Release says that nobody reads any more. It goes before each end of ours.
+func (l *Ledger) Release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.held > heldReady && l.waiting()
+	l.over = true
+	l.changed.Broadcast()
+}
+
+// Next waits, before a datagram is read, until those before it are counted but for a
+// few: else a burst of them would go beyond every bound before anybody sees it. What
+// comes meanwhile the system keeps. A datagram of which quic-go says nothing makes it
+// wait for no longer than a lull.
+func (l *Ledger) Next() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ahead < maxAhead {
+		return
+	}
+	end := time.AfterFunc(Lull, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.ahead = 0
+		l.changed.Broadcast()
+	})
+	defer end.Stop()
+	for l.ahead >= maxAhead && !l.over {
+		l.changed.Wait()
+	}
+}
+
+// Drops reports whether a datagram that came now should be lost. Otherwise it is
+// counted soon.
+func (l *Ledger) Drops(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held <= heldReady || now.Sub(l.heard) >= Lull {
+		l.burst = 0
+	}
+	l.heard = now
+	if l.held > heldReady {
+		if l.burst++; l.burst > tailProbes || l.waiting() {
+			return true
+		}
+	}
+	l.ahead++
+	return false
 }
 
 // waiting reports whether something waits for its reader.
@@ -175,6 +279,9 @@ func (a *stream) readTo(offset int64) (cost int) {
 
 // Reader reads a stream on account.
 func (l *Ledger) Reader(id quic.StreamID, from io.Reader) io.Reader {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	account(l.streams, id).reader = true
 	return &reader{ledger: l, id: id, from: from}
 }
 
@@ -189,7 +296,10 @@ func (l *Ledger) Held(id quic.StreamID) (memory int, readable int64) {
 func (l *Ledger) Forget(id quic.StreamID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held -= account(l.streams, id).readTo(math.MaxInt64)
+	a := account(l.streams, id)
+	l.held -= a.readTo(math.MaxInt64)
+	a.reader = false
+	l.changed.Broadcast()
 }
 
 // reader tells the ledger what was read.
@@ -202,11 +312,11 @@ type reader struct {
 // Read reads from the stream.
 func (r *reader) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
-	if n > 0 {
-		r.ledger.mu.Lock()
-		defer r.ledger.mu.Unlock()
-		a := account(r.ledger.streams, r.id)
-		r.ledger.held -= a.readTo(a.read + int64(n))
-	}
+	r.ledger.mu.Lock()
+	defer r.ledger.mu.Unlock()
+	a := account(r.ledger.streams, r.id)
+	r.ledger.held -= a.readTo(a.read + int64(n))
+	a.reader = err == nil
+	r.ledger.changed.Broadcast()
 	return n, err
 }

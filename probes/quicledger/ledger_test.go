@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"testing"
+	"time"
 )
 
 // TestLedger has pieces that come twice, overlap or lie behind a gap.
@@ -30,5 +31,34 @@ func TestLedger(t *testing.T) {
 	l.Forget(0)
 	if got := a.add(piece{500, 501}); got != 0 || l.held != 0 {
 		t.Errorf("a stream that is forgotten holds %d, a new piece %d", l.held, got)
+	}
+}
+
+// TestLull has datagrams come while much is held behind a gap.
+func TestLull(t *testing.T) {
+	t.Parallel()
+	l := New(func() {})
+	now := time.Now()
+	comes := func(after time.Duration) bool {
+		now = now.Add(after)
+		return !l.Drops(now)
+	}
+	if !comes(0) || !comes(0) || !comes(0) {
+		t.Error("a datagram is lost while little is held")
+	}
+	l.held = heldReady + 1
+	for i, c := range []struct {
+		after  time.Duration
+		passes bool
+	}{
+		{0, true}, {0, true}, {0, false}, {Lull - 1, false}, {Lull - 1, false}, {Lull, true}, {0, true}, {1, false}, {Lull, true},
+	} {
+		if got := comes(c.after); got != c.passes {
+			t.Errorf("datagram %d: passes is %v", i, got)
+		}
+	}
+	account(l.streams, 0).add(piece{0, 1})
+	if comes(Lull) {
+		t.Error("what can be read does not wait for its reader")
 	}
 }
