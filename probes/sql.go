@@ -197,7 +197,7 @@ func (p *sqlProbe) Observe(ctx context.Context) check.Observation {
 		return j.stop(reason)
 	}
 	defer conn.Close()
-	if reason := talk(ctx, j, &metered{Conn: conn, left: maxSQLTalk}); reason != nil {
+	if reason := talk(ctx, j, meter(conn)); reason != nil {
 		return j.stop(reason)
 	}
 	return j.end()

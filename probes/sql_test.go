@@ -3,6 +3,7 @@ package probes
 import (
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,6 +114,32 @@ func TestSQLGoesWrong(t *testing.T) {
 				return atSQL(t, sqlPostgres, host, port, d, nil)
 			})
 		})
+	}
+}
+
+// TestSQLReadsAtOnce reads in two goroutines, as the driver does when it gives up
+// while a write is slow.
+func TestSQLReadsAtOnce(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	go flood("x")(theirs)
+	m := meter(ours)
+	defer m.Close()
+	var got [2]int64
+	var all sync.WaitGroup
+	for i := range got {
+		all.Go(func() {
+			for b, err := make([]byte, 1<<10), error(nil); err == nil; {
+				var n int
+				n, err = m.Read(b)
+				got[i] += int64(n)
+			}
+		})
+	}
+	all.Wait()
+	if sum := got[0] + got[1]; sum < maxSQLTalk || sum > maxSQLTalk+1<<10 {
+		t.Errorf("read %d bytes, the limit is %d", sum, maxSQLTalk)
 	}
 }
 
