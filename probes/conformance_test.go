@@ -355,7 +355,7 @@ func TestPromise7NothingIsLeaked(t *testing.T) {
 		observe(50) // what is made once, such as a shared socket
 		before, ignore := descriptors(t), goleak.IgnoreCurrent()
 		observe(each)
-		goleak.VerifyNone(t, ignore)                   // waits for the servers' handlers, too
+		noneLeft(t, ignore)                            // waits for the servers' handlers, too
 		if after := descriptors(t); after > before+8 { // a few are the runtime's own
 			t.Errorf("%d descriptors before, %d after", before, after)
 		}

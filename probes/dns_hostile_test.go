@@ -49,7 +49,9 @@ func TestE5Forgeries(t *testing.T) {
 			wantFacts(t, o, check.FactsOf(map[string]any{"answers": []string{"192.0.2.1"}, "mismatched": 6}))
 
 			bad := dnsServer(t, forge)
-			o = observeDNS(t, buildDNS(t, bad.Addr(), func(o *dnsOptions) { o.Transport = transport }), short)
+			p := buildDNS(t, bad.Addr(), func(o *dnsOptions) { o.Transport = transport })
+			o = inTime(short, func(d time.Duration) check.Observation { return observeDNS(t, p, d) },
+				func(o *check.Observation) bool { return o.Facts.Get("mismatched").(int) >= 6 })
 			wantFailure(t, o, check.DNSTimeout)
 			if n := o.Facts.Get("mismatched").(int); n < 6 {
 				t.Errorf("%d mismatched", n)
@@ -444,7 +446,8 @@ func TestDNSEndless(t *testing.T) {
 					}
 				}
 			})
-			o := observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.Transport = tt.transport }), short)
+			p := buildDNS(t, server.Addr(), func(o *dnsOptions) { o.Transport = tt.transport })
+			o := inTime(short, func(d time.Duration) check.Observation { return observeDNS(t, p, d) }, endsAs(check.DNSTimeout))
 			if o.Failure.Code != check.DNSTimeout && o.Failure.Code != check.DNSMalformed {
 				t.Errorf("failure %+v", o.Failure)
 			}
@@ -456,7 +459,8 @@ func TestDNSEndless(t *testing.T) {
 				q.Hang()
 			}
 		})
-		o := observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.Transport = "tcp" }), short)
+		p := buildDNS(t, server.Addr(), func(o *dnsOptions) { o.Transport = "tcp" })
+		o := inTime(short, func(d time.Duration) check.Observation { return observeDNS(t, p, d) }, endsAs(check.DNSTimeout))
 		wantFailure(t, o, check.DNSTimeout)
 	})
 }

@@ -146,7 +146,8 @@ func TestE19HostileDoH(t *testing.T) {
 				if tt.name == "stalled" || tt.name == "silent" {
 					timeout = short
 				}
-				o := observeDNS(t, buildDNS(t, "https://"+addr, func(o *dnsOptions) { o.TLS.CA = roots }), timeout)
+				p := buildDNS(t, "https://"+addr, func(o *dnsOptions) { o.TLS.CA = roots })
+				o := inTime(timeout, func(d time.Duration) check.Observation { return observeDNS(t, p, d) }, endsAs(tt.want, tt.says))
 				wantFailure(t, o, tt.want, tt.says)
 			})
 		}

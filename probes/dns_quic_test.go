@@ -5,12 +5,12 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 	"github.com/quic-go/quic-go"
 
 	"github.com/sonde-cli/sonde/check"
-	"github.com/sonde-cli/sonde/internal/testnet"
 )
 
 // doqServer serves DNS over QUIC; answer gets each query with its stream.
@@ -135,18 +135,8 @@ func TestDNSOverQUICHostile(t *testing.T) {
 			if tt.brief {
 				d = brief
 			}
-			wantFailure(t, observeDNS(t, p, d), tt.code, tt.says)
+			o := inTime(d, func(d time.Duration) check.Observation { return observeDNS(t, p, d) }, endsAs(tt.code, tt.says))
+			wantFailure(t, o, tt.code, tt.says)
 		})
 	}
-}
-
-// closedUDP is a port where nobody listens.
-func closedUDP(t *testing.T) string {
-	t.Helper()
-	server, err := testnet.RefuseUDP()
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeLater(t, server)
-	return server.Addr()
 }

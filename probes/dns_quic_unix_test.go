@@ -3,10 +3,10 @@
 package probes
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -39,10 +39,14 @@ func TestResolverOverQUIC(t *testing.T) {
 	}{
 		"self-signed": {quicServer(t, selfSigned, nil, func(c *quic.Conn) { <-c.Context().Done() }), check.TLSUntrusted},
 		"black hole":  {udpPeer(t, func([]byte) []byte { return nil }), check.DNSTimeout},
-		"closed port": {closedUDP(t), check.ConnectRefused},
+		"closed port": {net.JoinHostPort(refused(t)), check.ConnectRefused},
 		"h3 only":     {quicServer(t, quicTLS(t, "h3"), nil, func(c *quic.Conn) { <-c.Context().Done() }), check.TLSAlert},
 	} {
-		_, reason := begin().resolve(within(t, time.Second), &router{resolver: mustServer(t, "quic://"+tt.addr)}, "web.test")
+		limit := patience
+		if tt.code == check.DNSTimeout {
+			limit = brief
+		}
+		_, reason := begin().resolve(within(t, limit), &router{resolver: mustServer(t, "quic://"+tt.addr)}, "web.test")
 		if code(reason) != tt.code {
 			t.Errorf("%s: %v, want %s", name, reason, tt.code)
 		}

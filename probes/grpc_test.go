@@ -188,12 +188,15 @@ func TestGRPCFailedCall(t *testing.T) {
 
 func TestGRPCSilence(t *testing.T) {
 	t.Parallel()
-	o := observeGRPC(t, h2Site(t, func(*http2.Framer) {}), limited, nil)
-	wantFailure(t, o, check.HTTPHeaderTimeout, "no response in time")
-	o = observeGRPC(t, h2Site(t, func(f *http2.Framer) {
+	hold := func(script func(*http2.Framer), code check.Code, part string) {
+		site := h2Site(t, script)
+		o := inTime(brief, func(d time.Duration) check.Observation { return observeGRPC(t, site, d, nil) }, endsAs(code, part))
+		wantFailure(t, o, code, part)
+	}
+	hold(func(*http2.Framer) {}, check.HTTPHeaderTimeout, "no response in time")
+	hold(func(f *http2.Framer) {
 		_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":status", "200", "content-type", grpcType), EndHeaders: true})
-	}), limited, nil)
-	wantFailure(t, o, check.HTTPBodyTimeout, "not complete in time")
+	}, check.HTTPBodyTimeout, "not complete in time")
 }
 
 func TestGRPCOptions(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"github.com/quic-go/quic-go/quicvarint"
 
 	"github.com/sonde-cli/sonde/check"
-	"github.com/sonde-cli/sonde/probes/quicledger"
 )
 
 // Types of frames and of unidirectional streams, and errors (RFC 9114, sections

@@ -173,7 +173,7 @@ func TestD10NoQUIC(t *testing.T) {
 	garbage := udpPeer(t, func([]byte) []byte { return []byte("no idea what you want\n") })
 	echo := udpPeer(t, bytes.Clone)
 	other := udpPeer(t, testnet.QUICVersions)
-	closed := closedUDP(t)
+	closed := net.JoinHostPort(refused(t))
 	for name, tt := range map[string]struct {
 		addr string
 		d    time.Duration
@@ -191,7 +191,7 @@ func TestD10NoQUIC(t *testing.T) {
 			probe := buildHTTP(t, "https://"+tt.addr, h3(t)).Probe
 			var o check.Observation
 			if tt.d == brief {
-				o = promptly(t, probe, brief)
+				o = patiently(t, probe, brief, tt.code, tt.says)
 			} else {
 				o = probe.Observe(timeout(t, tt.d))
 			}
@@ -273,7 +273,7 @@ func TestHTTP3Hostile(t *testing.T) {
 			probe := buildHTTP(t, h3Raw(t, tt.control, tt.say), h3(t), "body", "headers").Probe
 			var o check.Observation
 			if tt.brief {
-				o = promptly(t, probe, brief)
+				o = patiently(t, probe, brief, tt.code, tt.says)
 			} else {
 				o = probe.Observe(timeout(t, patience))
 			}

@@ -16,15 +16,14 @@ import (
 
 const okHead = "HTTP/1.1 200 OK\r\n"
 
-// limited is the timeout of probes that are to run into it after they have got
-// as far as the case wants, however busy the machine is.
+// limited is the timeout of probes that are to run into it after some steps.
 const limited = 800 * time.Millisecond
 
 // wantInTime observes with a limited timeout and checks that the probe did not
 // hang and ended by its deadline, not by itself.
 func wantInTime(t *testing.T, target string, code check.Code, part string, change func(*httpOptions)) check.Observation {
 	t.Helper()
-	o := promptly(t, buildHTTP(t, target, change).Probe, limited)
+	o := patiently(t, buildHTTP(t, target, change).Probe, limited, code, part)
 	wantFailure(t, o, code, part)
 	return o
 }

@@ -104,7 +104,7 @@ func TestHTTPUnixSocketFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeLater(t, l)
-	o := promptly(t, buildHTTP(t, "http://x.test/", func(o *httpOptions) { o.Unix = silent }).Probe, brief)
+	o := patiently(t, buildHTTP(t, "http://x.test/", func(o *httpOptions) { o.Unix = silent }).Probe, brief, check.HTTPHeaderTimeout)
 	wantFailure(t, o, check.HTTPHeaderTimeout, "no response in time")
 }
 

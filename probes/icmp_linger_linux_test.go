@@ -2,22 +2,25 @@ package probes
 
 import "testing"
 
-// TestSocketLingers tells that pings which follow each other share a socket, and
-// that it is closed once no more come.
+// TestSocketLingers tells that pings which follow each other share a socket, unless
+// the machine is so busy that it has expired, and that it is closed once no more
+// come.
 func TestSocketLingers(t *testing.T) {
 	opened := make(map[*icmpSocket]bool)
-	for range 3 {
+	shared := false
+	for attempt := 0; attempt < 50 && !shared; attempt++ {
 		if !measured(t, observePing(t, pingTimeout(t, pingSlack), "127.0.0.1")) {
 			return
 		}
 		icmpSockets.mu.Lock()
 		if s := icmpSockets.open[socketKey{}]; s != nil {
+			shared = opened[s]
 			opened[s] = true
 		}
 		icmpSockets.mu.Unlock()
 	}
-	if len(opened) > 2 { // a busy machine may let one expire
-		t.Errorf("%d sockets for three pings", len(opened))
+	if !shared {
+		t.Errorf("%d pings, and none found a socket of the one before", len(opened))
 	}
 	for s := range opened {
 		<-s.reader

@@ -130,7 +130,7 @@ func (p labProbe) observe(t *testing.T) (o check.Observation) {
 	case "A16":
 		o = observeBoth(t, p.Host, p.Up)
 	}
-	if took := time.Since(start); took > silence+slack {
+	if took := time.Since(start); took > silence+hung {
 		t.Errorf("%+v took %v", p, took)
 	}
 	return o

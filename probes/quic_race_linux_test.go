@@ -86,7 +86,7 @@ func TestQUICRace(t *testing.T) {
 			start:   func(t *testing.T, ended chan<- string) uint16 { return quicAt(t, second, 0, ended) }, ip: []string{second},
 		},
 		"both refuse": {start: func(t *testing.T, _ chan<- string) uint16 {
-			return netip.MustParseAddrPort(closedUDP(t)).Port()
+			return netip.MustParseAddrPort(net.JoinHostPort(refused(t))).Port()
 		}, records: []string{"two.test. 60 IN A 127.0.0.1", "two.test. 60 IN AAAA ::1"}, code: check.ConnectRefused, says: []string{"over UDP", "1 more"}},
 		"both are silent": {start: func(t *testing.T, _ chan<- string) uint16 {
 			port := silentAt(t, second, 0)

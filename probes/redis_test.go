@@ -76,7 +76,7 @@ func TestRedisGoesWrong(t *testing.T) {
 		"dribble":          {testnet.Drip("+PONG+PONG+PONG+PONG", 20*time.Millisecond), check.ReplyTimeout, "no complete answer to PING"},
 		"text that stalls": {first("$100\r\nPONG"), check.ReplyTimeout, "no complete answer to PING"},
 		"closes":           {func(net.Conn) {}, check.ConnectReset, "PING: "},
-		"resets":           {testnet.Reset, check.ConnectReset, "PING: "},
+		"resets":           {testnet.Converse([]testnet.Turn{{Until: command("PING")}}, testnet.Reset), check.ConnectReset, "PING: "},
 		"endless line":     {flood("+x"), check.ReplyMalformed, "longer than 4KiB"},
 		"endless errors":   {flood("-ERR no\r\n"), check.ReplyError, "ERR no"},
 		"huge text":        {first("$999999999\r\n"), check.ReplyMalformed, "999999999 bytes"},

@@ -28,7 +28,7 @@ func (w wrong) hold(t *testing.T, observe func(host, port string, d time.Duratio
 	if w.code == check.ReplyTimeout {
 		d = brief
 	}
-	o := observe(host, port, d)
+	o := inTime(d, func(d time.Duration) check.Observation { return observe(host, port, d) }, endsAs(w.code, w.says))
 	if o.Failure.Code != w.code || !strings.Contains(o.Failure.Message, w.says) {
 		t.Errorf("got %v", o.Failure)
 	}

@@ -28,27 +28,12 @@ func loopback(port uint16) netip.AddrPort {
 // more: packets of new ones are dropped.
 func fullBacklog(t *testing.T) netip.AddrPort {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	jam, err := testnet.Jam()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Close(fd) })
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	to := loopback(uint16(name.(*unix.SockaddrInet4).Port))
-	for range 2 { // the queue is full when it holds more than the backlog
-		conn, err := net.DialTimeout("tcp", to.String(), 50*time.Millisecond)
-		if err != nil {
-			return to
-		}
-		t.Cleanup(func() { conn.Close() })
-	}
-	return to
+	closeLater(t, jam)
+	return netip.MustParseAddrPort(jam.Addr())
 }
 
 // waiting is a context that tells when somebody waits for its end.

@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -174,7 +175,7 @@ func (o *sqlOptions) login() (*pgconn.Config, error) {
 	c.ChannelBinding, c.RequireAuth = "prefer", ""
 	c.RuntimeParams = map[string]string{"application_name": "sonde"} // poolers refuse most others
 	c.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		return pgproto3.NewFrontend(&postgresReader{in: r}, w)
+		return pgproto3.NewFrontend(&postgresReader{in: bufio.NewReader(r)}, w) // else a flood of tiny messages costs two system calls each
 	}
 	c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
 	return c, nil
@@ -196,7 +197,7 @@ func (p *sqlProbe) Observe(ctx context.Context) check.Observation {
 		return j.stop(reason)
 	}
 	defer conn.Close()
-	if reason := talk(ctx, j, &metered{Conn: conn}); reason != nil {
+	if reason := talk(ctx, j, meter(conn)); reason != nil {
 		return j.stop(reason)
 	}
 	return j.end()

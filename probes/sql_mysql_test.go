@@ -197,7 +197,7 @@ func TestMySQLGoesWrong(t *testing.T) {
 	for title, w := range myWrongs() {
 		t.Run(title, func(t *testing.T) {
 			ignore := goleak.IgnoreCurrent()
-			t.Cleanup(func() { goleak.VerifyNone(t, ignore) }) // the server's handlers end before
+			t.Cleanup(func() { noneLeft(t, ignore) }) // the server's handlers end before
 			w.hold(t, func(host, port string, d time.Duration) check.Observation {
 				return atSQL(t, sqlMySQL, host, port, d, nil)
 			})
@@ -253,7 +253,7 @@ func FuzzMySQL(f *testing.F) {
 		if reason != nil && strings.HasPrefix(reason.Message, "login: ") && strings.Contains(reason.Message, errMySQLPanic.what) {
 			t.Error("the driver panics in the login")
 		}
-		goleak.VerifyNone(t, ignore)
+		noneLeft(t, ignore)
 	})
 }
 

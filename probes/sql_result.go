@@ -20,22 +20,28 @@ const (
 // errTalkative tells that the server said more than the limit.
 var errTalkative = errors.New("more than the limit")
 
-// metered ends the connection of a peer that says too much. The drivers read from
-// more than one goroutine: one waits for the server, another one drains the
-// connection that it gave up.
+// metered ends the connection of a peer that says too much. The driver of PostgreSQL
+// reads in two goroutines at once, when a write takes long and then fails.
 type metered struct {
 	net.Conn
-	read atomic.Int64 // bytes so far
+	left atomic.Int64
+}
+
+// meter returns the connection with room for all that a server may say.
+func meter(conn net.Conn) *metered {
+	m := &metered{Conn: conn}
+	m.left.Store(maxSQLTalk)
+	return m
 }
 
 // Read reads as [net.Conn] does.
 func (m *metered) Read(b []byte) (int, error) {
-	left := maxSQLTalk - int(m.read.Load())
+	left := m.left.Load()
 	if left <= 0 {
 		return 0, errTalkative
 	}
-	n, err := m.Conn.Read(b[:min(len(b), left)])
-	m.read.Add(int64(n))
+	n, err := m.Conn.Read(b[:min(int64(len(b)), left)])
+	m.left.Add(-int64(n))
 	return n, err
 }
 

@@ -1,8 +1,6 @@
 package probes
 
 import (
-	"crypto/rand"
-	"io"
 	"net"
 	"strings"
 	"sync"
@@ -119,6 +117,32 @@ func TestSQLGoesWrong(t *testing.T) {
 	}
 }
 
+// TestSQLReadsAtOnce reads in two goroutines, as the driver does when it gives up
+// while a write is slow.
+func TestSQLReadsAtOnce(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	go flood("x")(theirs)
+	m := meter(ours)
+	defer m.Close()
+	var got [2]int64
+	var all sync.WaitGroup
+	for i := range got {
+		all.Go(func() {
+			for b, err := make([]byte, 1<<10), error(nil); err == nil; {
+				var n int
+				n, err = m.Read(b)
+				got[i] += int64(n)
+			}
+		})
+	}
+	all.Wait()
+	if sum := got[0] + got[1]; sum < maxSQLTalk || sum > maxSQLTalk+1<<10 {
+		t.Errorf("read %d bytes, the limit is %d", sum, maxSQLTalk)
+	}
+}
+
 func TestSQLTargets(t *testing.T) {
 	t.Parallel()
 	const end = " -c 'SELECT 1'"
@@ -134,23 +158,4 @@ func TestSQLTargets(t *testing.T) {
 		"postgres://probe:s3cret%00@db.test":                "error: password: holds a zero byte",
 		"postgres://probe:s3cret@/shop":                     "error: needs a host",
 	}, func() check.Options { return &sqlOptions{Query: "SELECT 1"} }, func(plan check.Plan) string { return plan.Probe.(*sqlProbe).reproduce() })
-}
-
-// TestMeteredIsReadByTwo reads from two goroutines, as pgx does when it gives a
-// connection up: the race detector would tell.
-func TestMeteredIsReadByTwo(t *testing.T) {
-	near, far := net.Pipe()
-	m := &metered{Conn: near}
-	var reading sync.WaitGroup
-	for range 2 {
-		reading.Go(func() { _, _ = io.Copy(io.Discard, m) })
-	}
-	if _, err := io.Copy(far, io.LimitReader(rand.Reader, 64<<10)); err != nil {
-		t.Error(err)
-	}
-	far.Close()
-	reading.Wait()
-	if n := m.read.Load(); n != 64<<10 {
-		t.Errorf("%d bytes were counted", n)
-	}
 }

@@ -151,7 +151,8 @@ func TestSSHGoesWrong(t *testing.T) {
 			if c.slow {
 				limit = brief
 			}
-			wantFailure(t, observeSSH(t, host, port, limit, nil), c.code, c.parts...)
+			o := inTime(limit, func(d time.Duration) check.Observation { return observeSSH(t, host, port, d, nil) }, endsAs(c.code, c.parts...))
+			wantFailure(t, o, c.code, c.parts...)
 		})
 	}
 }

@@ -246,7 +246,7 @@ func TestStepsTimeRunsOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := promptly(t, c.Probe, brief)
+	o := patiently(t, c.Probe, brief, check.ConnectTimeout, "step never")
 	wantFailure(t, o, check.ConnectTimeout, "step never: the time ran out before it began")
 	if o.Facts.Get("completed") != 1 || o.Facts.Get("failed_step") != "never" {
 		t.Errorf("%v", o.Facts)

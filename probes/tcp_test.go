@@ -76,7 +76,7 @@ func TestA4SilentServerIsUp(t *testing.T) {
 func TestA4SilentServerWithABannerWanted(t *testing.T) {
 	t.Parallel()
 	host, port := listen(t, testnet.Silence)
-	o := observeTCP(t, tcpOptions{}, host, port, brief, "banner")
+	o := inTime(brief, func(d time.Duration) check.Observation { return observeTCP(t, tcpOptions{}, host, port, d, "banner") }, endsAs(""))
 	if !o.Failure.IsZero() || o.Because["banner"].Code != "expect.banner" || o.Latency > hung {
 		t.Errorf("%+v", o)
 	}
@@ -192,7 +192,10 @@ func TestDialogueGoesWrong(t *testing.T) {
 			if tt.brief {
 				d = brief
 			}
-			o := observeTCP(t, tcpOptions{Steps: tt.steps}, host, port, d)
+			o := inTime(d, func(d time.Duration) check.Observation {
+				return observeTCP(t, tcpOptions{Steps: tt.steps}, host, port, d)
+			},
+				func(o *check.Observation) bool { return strings.Contains(o.Because["dialogue"].Message, tt.says) })
 			because := o.Because["dialogue"]
 			if !o.Failure.IsZero() || o.Facts.Get("dialogue") != false || because.Code != "expect.dialogue" || !strings.Contains(because.Message, tt.says) {
 				t.Errorf("failure %v, dialogue %v because %v", o.Failure, o.Facts.Get("dialogue"), because)
@@ -220,7 +223,9 @@ func TestDialogueMatchIsNotCutShort(t *testing.T) {
 func TestA18DribblingPeerEndsInTime(t *testing.T) {
 	t.Parallel()
 	host, port := listen(t, testnet.Drip("x", time.Millisecond))
-	o := observeTCP(t, tcpOptions{Steps: steps("", "never")}, host, port, brief)
+	o := inTime(brief, func(d time.Duration) check.Observation {
+		return observeTCP(t, tcpOptions{Steps: steps("", "never")}, host, port, d)
+	}, endsAs(""))
 	if o.Latency > hung || o.Facts.Get("dialogue") != false {
 		t.Errorf("%+v", o)
 	}

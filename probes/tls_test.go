@@ -26,7 +26,7 @@ func shake(t *testing.T, options TLS, name, host, port string, d time.Duration) 
 	j := begin()
 	conn, reason := j.connect(ctx, &router{}, host, port)
 	if reason != nil {
-		t.Fatal(reason)
+		return j.end(), reason
 	}
 	defer conn.Close()
 	secure, reason := j.handshake(ctx, conn, plan, name, nil)
@@ -176,15 +176,25 @@ func TestFailedHandshakes(t *testing.T) {
 			if tt.brief {
 				d = brief
 			}
-			start := time.Now()
 			tt.options.CA = caFile(t)
-			o, reason := shake(t, tt.options, "api.test", host, port, d)
-			if code(reason) != tt.code || reason != nil && !strings.Contains(reason.Message, tt.says) {
-				t.Errorf("got %v", reason)
+			look := func(d time.Duration) check.Observation {
+				start := time.Now()
+				o, reason := shake(t, tt.options, "api.test", host, port, d)
+				if took := time.Since(start); tt.brief && took > d+hung {
+					t.Errorf("took %v", took)
+				}
+				if reason != nil {
+					o.Failure = *reason
+				}
+				return o
 			}
-			if took := time.Since(start); tt.brief && took > hung {
-				t.Errorf("took %v", took)
+			var o check.Observation
+			if tt.code == check.TLSClientCert {
+				o = untilRefused(func() check.Observation { return look(d) })
+			} else {
+				o = inTime(d, look, endsAs(tt.code, tt.says))
 			}
+			wantFailure(t, o, tt.code, tt.says)
 			if _, ok := o.Phases.Get(check.PhaseTLS); !ok {
 				t.Error("no phase tls")
 			}
@@ -216,10 +226,12 @@ func TestB24ClassicKeys(t *testing.T) {
 		}
 	}
 	host, port = listen(t, testnet.Silence)
-	_, reason := shake(t, TLS{}, "api.test", host, port, brief)
-	if code(reason) != check.TLSHandshakeTimeout || !strings.Contains(reason.Message, "tls.classic_keys") {
-		t.Errorf("silence: %v", reason)
-	}
+	o := inTime(brief, func(d time.Duration) check.Observation {
+		o, reason := shake(t, TLS{}, "api.test", host, port, d)
+		o.Failure = *reason
+		return o
+	}, endsAs(check.TLSHandshakeTimeout))
+	wantFailure(t, o, check.TLSHandshakeTimeout, "tls.classic_keys")
 }
 
 func TestB18SNI(t *testing.T) {

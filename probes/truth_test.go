@@ -51,7 +51,12 @@ func TestB19RefusedClientCertificate(t *testing.T) {
 			want      check.Code
 		}{{good, goodKey, ""}, {bad, badKey, check.TLSAlert}} {
 			o := tcpOptions{TLS: &TLS{CA: caFile(t), Cert: c.cert, Key: c.key}}
-			wantFailure(t, observeTCP(t, o, host, port, patience), c.want)
+			look := func() check.Observation { return observeTCP(t, o, host, port, patience) }
+			if c.want == "" {
+				wantFailure(t, look(), "")
+			} else {
+				wantFailure(t, untilRefused(look), c.want)
+			}
 			site := observeHTTP(t, "https://"+net.JoinHostPort(host, port), patience, func(o *httpOptions) {
 				o.TLS.CA, o.TLS.Cert, o.TLS.Key = caFile(t), c.cert, c.key
 				o.Method = "GET"
@@ -143,7 +148,9 @@ func TestC22EchoOverTCP(t *testing.T) {
 		}
 	}
 	host, port := listen(t, testnet.Echo)
-	o := observeTCP(t, tcpOptions{Steps: steps("AUTH "+strings.Repeat("y", 70)+"hunter2-and-more\r\n", "^OK")}, host, port, brief)
+	o := inTime(brief, func(d time.Duration) check.Observation {
+		return observeTCP(t, tcpOptions{Steps: steps("AUTH "+strings.Repeat("y", 70)+"hunter2-and-more\r\n", "^OK")}, host, port, d)
+	}, func(o *check.Observation) bool { return strings.Contains(o.Because["dialogue"].Message, "got ") })
 	if why := o.Because["dialogue"]; strings.Contains(why.Message, "hunter") || why.Code != "expect.dialogue" {
 		t.Errorf("%+v", why)
 	}
@@ -185,13 +192,15 @@ func TestE2ResolverWithoutNetwork(t *testing.T) {
 			t.Run(fmt.Sprint(dns.RcodeToString[rcode], " ", name), func(t *testing.T) {
 				t.Parallel()
 				r := &router{system: testSystem(t, c.conf, "")}
-				_, reason := begin().resolve(within(t, 5*time.Second), r, "web.test")
-				if resolveCode(reason) != c.want {
-					t.Errorf("resolve: %v, want %s", reason, c.want)
-				}
+				o := inTime(5*time.Second, func(d time.Duration) check.Observation {
+					_, reason := begin().resolve(within(t, d), r, "web.test")
+					return check.Observation{Failure: *reason}
+				}, func(o *check.Observation) bool { return o.Failure.Code == c.want })
+				wantFailure(t, o, c.want)
 				p := buildDNS(t, "", nil)
 				p.router.system = r.system
-				o := observeDNS(t, p, 5*time.Second)
+				o = inTime(5*time.Second, func(d time.Duration) check.Observation { return observeDNS(t, p, d) },
+					func(o *check.Observation) bool { return o.Failure.IsZero() == (c.want == code) })
 				if c.want == code { // a fact to the kind dns
 					wantFailure(t, o, "")
 					wantFacts(t, o, check.FactsOf(map[string]any{"rcode": dns.RcodeToString[rcode]}))

@@ -100,7 +100,8 @@ func TestUDPGoesWrong(t *testing.T) {
 			if c.want == check.ConnectTimeout || c.because != "" {
 				limit = brief
 			}
-			o := observeUDP(t, host, port, limit, steps("ping", "pong"))
+			o := inTime(limit, func(d time.Duration) check.Observation { return observeUDP(t, host, port, d, steps("ping", "pong")) },
+				func(o *check.Observation) bool { return strings.Contains(o.Because["dialogue"].Message, c.because) })
 			wantFailure(t, o, c.want)
 			reason, want := o.Because["dialogue"], any(c.because == "")
 			if c.want != "" {
@@ -178,7 +179,7 @@ func TestUDPFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := promptly(t, plan.Probe, brief)
+	o := patiently(t, plan.Probe, brief, "")
 	wantFailure(t, o, "")
 	if o.Facts.Get("dialogue") != false {
 		t.Errorf("%+v", o)

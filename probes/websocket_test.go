@@ -211,17 +211,19 @@ func TestWebSocketDialogueGoesWrong(t *testing.T) {
 		"closed":  {frames(frame(0x81, "hi"), frame(0x88, "\x03\xf0go away")), patience, `got "hi", want a match of never; the server closed with the code 1008 "go away"`, 1008},
 		"no code": {frames(frame(0x88, "")), patience, "the code 1005", 1005},
 		"gone":    {gone, patience, "the server closed the connection", 1006},
-		"silence": {frames(), limited, "got nothing, want a match of never within ", nil},
+		"silence": {frames(), brief, "got nothing, want a match of never within ", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := observeWS(t, c.handler, c.limit, wsSteps("", "never"))
+			o := inTime(c.limit, func(d time.Duration) check.Observation { return observeWS(t, c.handler, d, wsSteps("", "never")) }, endsAs(""))
 			wantFailure(t, o, "")
 			wantFacts(t, o, check.FactsOf(map[string]any{"dialogue": false, "close.code": c.code}))
 			if got := o.Because["dialogue"].Message; !strings.Contains(got, c.part) {
 				t.Errorf("got %q, want %q in it", got, c.part)
 			}
-			p := observeWS(t, c.handler, c.limit, func(o *wsOptions) { o.Ping = true })
+			p := inTime(c.limit, func(d time.Duration) check.Observation {
+				return observeWS(t, c.handler, d, func(o *wsOptions) { o.Ping = true })
+			}, endsAs(""))
 			wantFacts(t, p, check.FactsOf(map[string]any{"pong": false, "ping.rtt": nil, "close.code": c.code}))
 		})
 	}

@@ -32,7 +32,8 @@ func Jam() (*FullBacklog, error) {
 	return b, nil
 }
 
-// fill connects until a connection is no longer answered.
+// fill connects until a connection is no longer answered. The first one always is,
+// though a busy machine may take its time.
 func (b *FullBacklog) fill(fd int) error {
 	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		return os.NewSyscallError("bind", err)
@@ -45,12 +46,16 @@ func (b *FullBacklog) fill(fd int) error {
 		return os.NewSyscallError("getsockname", err)
 	}
 	b.addr = fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	for range 16 {
-		conn, err := net.DialTimeout("tcp", b.addr, time.Second)
-		if err != nil {
+	for wait := time.Minute; len(b.waiting) < 16; wait = time.Second {
+		conn, err := net.DialTimeout("tcp", b.addr, wait)
+		switch {
+		case err == nil:
+			b.waiting = append(b.waiting, conn)
+		case len(b.waiting) == 0:
+			return err
+		default:
 			return nil
 		}
-		b.waiting = append(b.waiting, conn)
 	}
 	return fmt.Errorf("the backlog of %s does not fill", b.addr)
 }

@@ -19,7 +19,7 @@ const (
 func datagramFaults() []Fault {
 	return []Fault{
 		{"udp-silence", "U1", "takes datagrams and says nothing", checkUDP, datagrams(func([]byte, func([]byte)) {})},
-		{"udp-closed", "U1", "nothing listens on the UDP port", checkUDP, func(*CA) (server, error) { return RefuseUDP() }},
+		{"udp-closed", "U1", "nothing listens on the UDP port", checkUDP, func(*CA) (server, error) { return Refuse() }},
 		{"udp-huge", "U2", "answers with a datagram of 60 KiB", checkUDP, datagrams(func(_ []byte, reply func([]byte)) {
 			reply([]byte(strings.Repeat("pong ", 12<<10)))
 		})},

@@ -66,7 +66,7 @@ func cookieLoop(*CA) (server, error) {
 func quicFaults() []Fault {
 	return []Fault{
 		{"h3-silence", "D10", "datagrams to the port vanish", checkHTTP3, datagrams(func([]byte, func([]byte)) {})},
-		{"h3-closed", "D10", "nothing listens on the UDP port", checkHTTP3, func(*CA) (server, error) { return RefuseUDP() }},
+		{"h3-closed", "D10", "nothing listens on the UDP port", checkHTTP3, func(*CA) (server, error) { return Refuse() }},
 		{"h3-garbage", "D10", "answers QUIC with text", checkHTTP3, datagrams(func(_ []byte, reply func([]byte)) { reply([]byte("no idea what you want\n")) })},
 		{"h3-version", "D10", "speaks another version of QUIC only", checkHTTP3, datagrams(func(initial []byte, reply func([]byte)) { reply(QUICVersions(initial)) })},
 		{"h3-reset", "D11", "resets the stream of each request", checkHTTP3, quicReset},

@@ -139,34 +139,53 @@ func Drip(text string, interval time.Duration) func(net.Conn) {
 	}
 }
 
-// Refused is an address of 127.0.0.1 that refuses connections for as long as
-// it is open: its port is the local end of a connection, so that nobody else
-// gets it and nobody listens.
+// Refused is an address of 127.0.0.1 that refuses connections and datagrams for as
+// long as it is open. Nobody else gets its port, and nobody listens there: over TCP
+// it is the local end of a connection, over UDP that of a socket that hears one peer
+// only, and not the client.
 type Refused struct {
 	server *TCPServer
-	conn   net.Conn
+	tcp    net.Conn
+	udp    net.Conn
 }
 
-// Refuse reserves a port that refuses connections.
+// Refuse reserves a port that refuses connections and datagrams.
 func Refuse() (*Refused, error) {
 	server, err := ListenTCP(Silence)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := net.Dial("tcp", server.Addr())
+	for range 20 { // until a port is free for both
+		var r *Refused
+		if r, err = refuseAt(server); err == nil {
+			return r, nil
+		}
+	}
+	server.Close()
+	return nil, err
+}
+
+func refuseAt(server *TCPServer) (*Refused, error) {
+	tcp, err := net.Dial("tcp", server.Addr())
 	if err != nil {
-		server.Close()
 		return nil, err
 	}
-	return &Refused{server: server, conn: conn}, nil
+	local := tcp.LocalAddr().(*net.TCPAddr)
+	udp, err := net.DialUDP("udp", &net.UDPAddr{IP: local.IP, Port: local.Port}, &net.UDPAddr{IP: local.IP, Port: 9})
+	if err != nil {
+		tcp.Close()
+		return nil, err
+	}
+	return &Refused{server: server, tcp: tcp, udp: udp}, nil
 }
 
 // Addr returns the address as host:port.
-func (r *Refused) Addr() string { return r.conn.LocalAddr().String() }
+func (r *Refused) Addr() string { return r.tcp.LocalAddr().String() }
 
 // Close frees the port.
 func (r *Refused) Close() error {
-	r.conn.Close()
+	r.udp.Close()
+	r.tcp.Close()
 	return r.server.Close()
 }
 

@@ -66,23 +66,3 @@ func (s *UDPServer) Close() error {
 
 // EchoUDP sends a datagram back.
 func EchoUDP(datagram []byte, reply func([]byte)) { reply(datagram) }
-
-// RefusedUDP is an address of 127.0.0.1 where nobody takes datagrams for as long
-// as it is open: its port is that of a socket that hears one peer only, and not
-// the client.
-type RefusedUDP struct{ conn *net.UDPConn }
-
-// RefuseUDP reserves a port that refuses datagrams.
-func RefuseUDP() (*RefusedUDP, error) {
-	conn, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9})
-	if err != nil {
-		return nil, err
-	}
-	return &RefusedUDP{conn: conn}, nil
-}
-
-// Addr returns the address as host:port.
-func (r *RefusedUDP) Addr() string { return r.conn.LocalAddr().String() }
-
-// Close frees the port.
-func (r *RefusedUDP) Close() error { return r.conn.Close() }
