@@ -21,6 +21,7 @@ type labZone struct {
 	algo    string // of its keys; empty: not signed
 	sign    []string
 	noDS    bool // the parent does not know that it is signed
+	wrongDS bool // the parent vouches for another key
 	records string
 }
 
@@ -37,6 +38,7 @@ func labZones() []labZone {
 		{name: "expired.test.", algo: "ED25519", sign: []string{"-s", "20200101000000", "-e", "20200201000000"}, records: usual},
 		{name: "future.test.", algo: "ED25519", sign: []string{"-s", "20370101000000", "-e", "20370201000000"}, records: usual},
 		{name: "island.test.", algo: "ED25519", noDS: true, records: usual},
+		{name: "wrong.test.", algo: "ED25519", wrongDS: true, records: usual},
 		{name: "plain.test.", records: usual},
 		{name: "deep.rsa.test.", algo: "ED25519", records: usual},
 	}
@@ -132,6 +134,16 @@ func signZone(t *testing.T, dir string, z labZone, delegations string) string {
 	return file + ".signed"
 }
 
+// otherDigest changes the end of a DS record.
+func otherDigest(set []byte) []byte {
+	text := strings.TrimSpace(string(set))
+	end := "0"
+	if strings.HasSuffix(text, end) {
+		end = "1"
+	}
+	return []byte(text[:len(text)-1] + end + "\n")
+}
+
 func startLab(t *testing.T) *dnssecLab {
 	t.Helper()
 	dir := t.TempDir()
@@ -152,6 +164,9 @@ func startLab(t *testing.T) *dnssecLab {
 				set, err := os.ReadFile(filepath.Join(dir, "dsset-"+child.name))
 				if err != nil {
 					t.Fatal(err)
+				}
+				if child.wrongDS {
+					set = otherDigest(set)
 				}
 				delegations.Write(set)
 			}

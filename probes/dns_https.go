@@ -182,15 +182,30 @@ func (r *dnsRun) setHTTP() {
 	}
 	r.obs.Set("http.status", r.http.status)
 	r.obs.Set("http.version", r.http.version)
-	age, err := strconv.ParseUint(r.http.get("age"), 10, 31)
-	if err != nil {
+	age, ok := r.age()
+	if !ok {
 		return
 	}
-	r.obs.Set("http.age", time.Duration(age)*time.Second)
+	r.obs.Set("http.age", age)
 	if r.got != nil { // RFC 8484 section 5.1
-		r.got.ttlMin -= min(uint32(age), r.got.ttlMin)
-		r.got.ttlMax -= min(uint32(age), r.got.ttlMax)
+		seconds := uint32(age / time.Second)
+		r.got.ttlMin -= min(seconds, r.got.ttlMin)
+		r.got.ttlMax -= min(seconds, r.got.ttlMax)
 	}
+}
+
+// age returns how long HTTP caches have kept the answer, and whether they say
+// so. What is too long to count is the longest that can be (RFC 9111 section
+// 1.2.2).
+func (x *exchange) age() (time.Duration, bool) {
+	if x.http == nil {
+		return 0, false
+	}
+	seconds, err := strconv.ParseUint(x.http.get("age"), 10, 31)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, false
+	}
+	return time.Duration(seconds) * time.Second, true
 }
 
 // askHTTPS asks a resolver over HTTPS. Its name, if it has one, is resolved by

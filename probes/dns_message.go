@@ -57,6 +57,9 @@ func newQuestion(name string, qtype, class uint16, flags queryFlags) (*question,
 	packed[5] = 1 // one question
 	packed = packed[:cap(packed)]
 	end, err := dns.PackDomainName(name, packed, headerSize, nil, false)
+	if err == nil { // as answers are read: a space, say, is escaped there
+		name, _, err = dns.UnpackDomainName(packed, headerSize)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a domain name: a label has 1 to 63 bytes, a name at most 255", strings.TrimSuffix(name, "."))
 	}

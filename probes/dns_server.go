@@ -73,18 +73,17 @@ func parseServer(text string) (*nameserver, error) {
 	return s, nil
 }
 
-// ask puts the question to the server and returns its whole answer. It returns
-// at until or when ctx ends, whichever is earlier.
-func (s *nameserver) ask(ctx context.Context, q *question, until time.Time) (message, error) {
-	x := exchange{control: s.system}
+// ask puts the question to the server; without an error, the exchange has its
+// whole answer. It returns at until or when ctx ends, whichever is earlier.
+func (s *nameserver) ask(ctx context.Context, q *question, until time.Time) (*exchange, error) {
+	x := &exchange{control: s.system}
 	if s.doh != nil {
-		err := s.askHTTPS(ctx, &x, q, until)
-		return x.answer, err
+		return x, s.askHTTPS(ctx, x, q, until)
 	}
 	if s.transport == "udp" {
 		conn, err := openSocket(ctx, "udp", "", netip.Addr{}, s.addr)
 		if err != nil {
-			return nil, err
+			return x, err
 		}
 		err = x.datagram(ctx, conn, q, until)
 		conn.Close()
@@ -92,20 +91,17 @@ func (s *nameserver) ask(ctx context.Context, q *question, until time.Time) (mes
 			err = &aliveError{err}
 		}
 		if err != nil || !x.answer.truncated() {
-			return x.answer, err
+			return x, err
 		}
 	}
 	if s.transport == transportQUIC {
-		err := s.askQUIC(ctx, &x, q, until)
-		return x.answer, err
+		return x, s.askQUIC(ctx, x, q, until)
 	}
-	if err := s.askStream(ctx, &x, q, until); err != nil {
-		if s.transport == "udp" && ctx.Err() != context.Canceled {
-			err = &truncatedError{err}
-		}
-		return nil, err
+	err := s.askStream(ctx, x, q, until)
+	if err != nil && s.transport == "udp" && ctx.Err() != context.Canceled {
+		err = &truncatedError{err}
 	}
-	return x.answer, nil
+	return x, err
 }
 
 func (s *nameserver) askStream(ctx context.Context, x *exchange, q *question, until time.Time) error {

@@ -248,7 +248,10 @@ func (a *dnsAnswer) set(q *question) []string {
 
 // key is equal for answers that say the same.
 func (a *dnsAnswer) key(q *question) string {
-	parts := []string{strconv.Itoa(a.rcode), strconv.Itoa(a.count)}
+	parts := []string{strconv.Itoa(a.rcode)}
+	if a.count > len(a.answers) { // not all are kept
+		parts = append(parts, strconv.Itoa(a.count))
+	}
 	for _, alias := range a.cnames {
 		parts = append(parts, strings.ToLower(alias))
 	}

@@ -378,7 +378,7 @@ func TestDNSReproduce(t *testing.T) {
 		want   string
 	}{
 		{func(o *dnsOptions) {}, "dig @127.0.0.1 -p 1 -t A -q web.test. +bufsize=1232"},
-		{func(o *dnsOptions) { o.Transport, o.Type, o.Name = "tcp", "MX", "a'b.test" }, `dig @127.0.0.1 -p 1 -t MX -q 'a'\''b.test.' +tcp +bufsize=1232`},
+		{func(o *dnsOptions) { o.Transport, o.Type, o.Name = "tcp", "MX", "a'b.test" }, `dig @127.0.0.1 -p 1 -t MX -q 'a\'\''b.test.' +tcp +bufsize=1232`},
 		{func(o *dnsOptions) { o.Recursion, o.EDNS.Size, o.Class, o.Transport = false, 0, "CH", "udp" }, "dig @127.0.0.1 -p 1 -c CH -t A -q web.test. +ignore +norecurse +noedns"},
 		{func(o *dnsOptions) { o.EDNS.DO, o.Transport = true, "tls" }, "dig @127.0.0.1 -p 1 -t A -q web.test. +tls +tls-ca +tls-hostname=127.0.0.1 +bufsize=1232 +dnssec"},
 	}

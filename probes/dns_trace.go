@@ -83,7 +83,7 @@ func (r *dnsRun) trace(ctx context.Context) *check.Reason {
 	setList(&r.obs, "delegation.servers", w.servers)
 	r.obs.Set("delegation.latency", w.latency)
 	slices.Sort(w.lame)
-	setList(&r.obs, "delegation.lame", slices.Compact(w.lame))
+	setList(&r.obs, "delegation.lame", w.lame)
 	r.obs.Set("delegation.queries", w.queries)
 	if len(w.lame) > 0 {
 		r.obs.Explain("delegation.lame", check.ExpectCode("delegation.lame"), "lame: "+strings.Join(w.lame, "; "))
@@ -117,25 +117,28 @@ func (w *walk) top(ctx context.Context) ([]nsHost, *check.Reason) {
 	return hosts, nil
 }
 
+// zoneServers are the servers of a zone.
+type zoneServers struct {
+	hosts []nsHost
+	names []string // of others, whose addresses are not known yet
+}
+
 // down goes from zone to zone until one answers.
 func (w *walk) down(ctx context.Context, hosts []nsHost) *check.Reason {
 	zone := "." // or whatever the first server is for
+	at := &zoneServers{hosts: hosts}
 	for range maxReferrals + 1 {
 		w.path = append(w.path, zone)
-		reply, reason := w.askZone(ctx, zone, hosts)
+		reply, reason := w.askZone(ctx, zone, at)
 		if reason != nil {
 			return reason
 		}
 		if reply.next == "" {
 			w.exchange, w.dnsReply = reply.run.exchange, reply.run.dnsReply
-			w.compareNS(ctx, zone, hosts)
+			w.compareNS(ctx, zone, at)
 			return nil
 		}
-		w.parentNS = reply.names
-		if hosts, reason = w.hostsOf(ctx, reply); reason != nil {
-			return reason
-		}
-		zone = reply.next
+		w.parentNS, at, zone = reply.names, w.serversOf(reply, zone), reply.next
 	}
 	return &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("more than %d delegations", maxReferrals)}
 }
@@ -148,8 +151,29 @@ type zoneReply struct {
 	glue  []nsHost
 }
 
-// askZone asks the zone's servers in turn until one answers or delegates.
-func (w *walk) askZone(ctx context.Context, zone string, hosts []nsHost) (*zoneReply, *check.Reason) {
+// askZone asks the zone's servers in turn until one answers or delegates: those
+// with an address first, then the others.
+func (w *walk) askZone(ctx context.Context, zone string, at *zoneServers) (*zoneReply, *check.Reason) {
+	var reason *check.Reason
+	asked := len(at.hosts)
+	if asked > 0 {
+		var reply *zoneReply
+		if reply, reason = w.askHosts(ctx, zone, at.hosts); reason == nil {
+			return reply, nil
+		}
+	}
+	if len(at.names) == 0 || ctx.Err() != nil || w.queries == maxTraceQueries {
+		return nil, reason
+	}
+	nameless := w.locate(ctx, w.journey, zone, at)
+	if len(at.hosts) == asked {
+		return nil, worse(reason, nameless)
+	}
+	return w.askHosts(ctx, zone, at.hosts[asked:])
+}
+
+// askHosts asks servers of a zone in turn until one answers or delegates.
+func (w *walk) askHosts(ctx context.Context, zone string, hosts []nsHost) (*zoneReply, *check.Reason) {
 	var worst *check.Reason
 	for i, host := range hosts {
 		if ctx.Err() != nil {
@@ -172,7 +196,7 @@ func (w *walk) askZone(ctx context.Context, zone string, hosts []nsHost) (*zoneR
 			return nil, reason
 		}
 		if !reason.Code.Local() {
-			w.lame = append(w.lame, fmt.Sprintf("%s for %s: %s", host, shown(zone), reason.Message))
+			w.isLame(host.String(), zone, reason.Message)
 		}
 		worst = worse(worst, reason)
 	}
@@ -180,6 +204,14 @@ func (w *walk) askZone(ctx context.Context, zone string, hosts []nsHost) (*zoneR
 		worst = &check.Reason{Code: check.DNSTimeout, Message: "no time left to ask the servers of " + shown(zone)}
 	}
 	return nil, &check.Reason{Code: worst.Code, Message: fmt.Sprintf("no server of %s answers: %s", shown(zone), worst.Message)}
+}
+
+// isLame notes that a server does not answer for a zone: what was wrong first.
+func (w *walk) isLame(server, zone, why string) {
+	about := server + " for " + shown(zone) + ": "
+	if !slices.ContainsFunc(w.lame, func(l string) bool { return strings.HasPrefix(l, about) }) {
+		w.lame = append(w.lame, about+why)
+	}
 }
 
 // askHost asks one server, without recursion, over a socket of its own.
@@ -203,80 +235,116 @@ const traceTimeout = 2 * time.Second
 // read tells what a server's answer means for the walk: the answer, or a
 // delegation further down. Anything else is lame.
 func (w *walk) read(run *dnsRun, zone string) (*zoneReply, *check.Reason) {
-	msg, rcode := run.got.message, run.got.rcode
-	if rcode != dns.RcodeSuccess && rcode != dns.RcodeNameError {
-		return nil, rcodeReason(rcode, w.question.name, run.server.String())
-	}
-	if msg.authoritative() {
-		return &zoneReply{run: run}, nil
+	got := run.got
+	if got.rcode != dns.RcodeSuccess && got.rcode != dns.RcodeNameError {
+		return nil, rcodeReason(got.rcode, w.question.name, run.server.String())
 	}
 	reply := &zoneReply{run: run}
-	name := dns.CanonicalName(w.question.name)
-	err := msg.records(func(s section, rr dns.RR) error {
+	soa, err := reply.readDelegation(got.message, dns.CanonicalName(w.question.name))
+	if err != nil {
+		return nil, &check.Reason{Code: check.DNSMalformed, Message: err.Error()}
+	}
+	further := reply.next != "" && dns.IsSubDomain(zone, reply.next) && !slices.Contains(w.path, reply.next)
+	answers := got.count > 0 || len(got.cnames) > 0
+	switch {
+	case !got.message.authoritative() && further:
+		return reply, nil
+	case !got.message.authoritative():
+		return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("%s is no authority for %s and leads no further down", run.server, shown(w.question.name))}
+	case !answers && soa != "" && !dns.IsSubDomain(zone, soa): // no resolver believes that
+		return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("%s denies %s as the authority of %s", run.server, shown(w.question.name), shown(soa))}
+	case !answers && soa == "" && got.rcode == dns.RcodeSuccess && further: // there are servers that say AA for what they delegate
+		return reply, nil
+	}
+	return &zoneReply{run: run}, nil
+}
+
+// readDelegation takes the servers of the first zone that the authority section
+// delegates the name to. It returns the owner of the section's SOA.
+func (r *zoneReply) readDelegation(msg message, name string) (soa string, err error) {
+	err = msg.records(func(s section, rr dns.RR) error {
 		owner := dns.CanonicalName(rr.Header().Name)
 		switch rr := rr.(type) {
 		case *dns.NS:
-			if s == sectionAuthority && dns.IsSubDomain(owner, name) && (reply.next == "" || reply.next == owner) && len(reply.names) < maxSignedRecords {
-				reply.next = owner
-				reply.names = append(reply.names, dns.CanonicalName(rr.Ns))
+			if s == sectionAuthority && dns.IsSubDomain(owner, name) && (r.next == "" || r.next == owner) && len(r.names) < maxSignedRecords {
+				r.next = owner
+				r.names = append(r.names, dns.CanonicalName(rr.Ns))
+			}
+		case *dns.SOA:
+			if s == sectionAuthority {
+				soa = owner
 			}
 		case *dns.A, *dns.AAAA:
-			if s == sectionAdditional && len(reply.glue) < maxAddresses {
-				reply.glue = append(reply.glue, nsHost{owner, addressOf(rr)})
+			if s == sectionAdditional && len(r.glue) < maxAddresses {
+				r.glue = append(r.glue, nsHost{owner, addressOf(rr)})
 			}
 		}
 		return nil
 	})
-	slices.Sort(reply.names)
-	reply.names = slices.Compact(reply.names)
-	switch {
-	case err != nil:
-		return nil, &check.Reason{Code: check.DNSMalformed, Message: err.Error()}
-	case reply.next == "" || !dns.IsSubDomain(zone, reply.next) || slices.Contains(w.path, reply.next):
-		return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("%s is no authority for %s and leads no further down", run.server, shown(w.question.name))}
-	}
-	return reply, nil
+	slices.Sort(r.names)
+	r.names = slices.Compact(r.names)
+	return soa, err
 }
 
-// hostsOf returns the addresses of a delegation's servers: those that came
-// with it, of names below the zone that told them, else a few are resolved.
-func (w *walk) hostsOf(ctx context.Context, reply *zoneReply) ([]nsHost, *check.Reason) {
-	above := w.path[len(w.path)-1]
-	var hosts []nsHost
+// serversOf returns a delegation's servers. Addresses that came with it are
+// believed of names below the zone that told them; the others are resolved when
+// they are needed.
+func (w *walk) serversOf(reply *zoneReply, above string) *zoneServers {
+	at := &zoneServers{}
 	for _, host := range reply.glue {
 		wanted := w.probe.router.family == 0 || familyOf(host.addr) == w.probe.router.family
-		if wanted && host.addr.IsValid() && slices.Contains(reply.names, host.name) && dns.IsSubDomain(above, host.name) && len(hosts) < maxZoneServers {
-			hosts = append(hosts, host)
+		if wanted && host.addr.IsValid() && slices.Contains(reply.names, host.name) && dns.IsSubDomain(above, host.name) && len(at.hosts) < maxZoneServers {
+			at.hosts = append(at.hosts, host)
 		}
 	}
-	slices.SortStableFunc(hosts, func(a, b nsHost) int { // IPv4 first, as there is no race
+	slices.SortStableFunc(at.hosts, func(a, b nsHost) int { // IPv4 first, as there is no race
 		return cmp.Compare(familyOf(a.addr), familyOf(b.addr))
 	})
-	if len(hosts) > 0 {
-		return hosts, nil
+	for _, name := range reply.names {
+		known := slices.ContainsFunc(at.hosts, func(h nsHost) bool { return h.name == name })
+		if !known && len(at.names) < maxNSResolved {
+			at.names = append(at.names, name)
+		}
 	}
+	return at
+}
+
+// locate resolves the names of a zone's servers whose addresses are not known.
+// It returns why none has one.
+func (w *walk) locate(ctx context.Context, j *journey, zone string, at *zoneServers) *check.Reason {
 	var worst *check.Reason
-	for _, name := range reply.names[:min(len(reply.names), maxNSResolved)] {
+	for _, name := range at.names {
 		direct := *w.probe.router
 		direct.address = netip.Addr{}
-		addrs, reason := w.resolve(ctx, &direct, name)
+		addrs, reason := j.resolve(ctx, &direct, name)
 		if reason != nil {
 			worst = worse(worst, reason)
+			if !reason.Code.Local() && ctx.Err() == nil {
+				w.isLame(shown(name), zone, "it has no address: "+reason.Message)
+			}
 			continue
 		}
-		for _, addr := range addrs[:min(len(addrs), 2)] {
-			hosts = append(hosts, nsHost{name, addr})
+		for _, addr := range addrs[:min(len(addrs), 2, maxZoneServers-len(at.hosts))] {
+			at.hosts = append(at.hosts, nsHost{name, addr})
 		}
 	}
-	if len(hosts) == 0 {
-		return nil, &check.Reason{Code: worst.Code, Message: fmt.Sprintf("no server of %s has an address: %s", shown(reply.next), worst.Message)}
+	at.names = nil
+	if worst == nil {
+		return nil
 	}
-	return hosts, nil
+	return &check.Reason{Code: worst.Code, Message: fmt.Sprintf("no server of %s has an address: %s", shown(zone), worst.Message)}
 }
 
 // compareNS asks all servers of the last zone which servers it has.
-func (w *walk) compareNS(ctx context.Context, zone string, hosts []nsHost) {
-	if w.parentNS == nil || w.queries+len(hosts) > maxTraceQueries {
+func (w *walk) compareNS(ctx context.Context, zone string, at *zoneServers) {
+	if w.parentNS == nil {
+		return
+	}
+	start := time.Now()
+	defer func() { w.idle += time.Since(start) }()
+	w.locateOthers(ctx, zone, at)
+	hosts := at.hosts
+	if w.queries+len(hosts) > maxTraceQueries {
 		return
 	}
 	flags := w.question.flags
@@ -284,8 +352,6 @@ func (w *walk) compareNS(ctx context.Context, zone string, hosts []nsHost) {
 	if err != nil {
 		return // cannot happen: the name came from a message
 	}
-	start := time.Now()
-	defer func() { w.idle += time.Since(start) }()
 	found := make([][]string, len(hosts))
 	failed := make([]*check.Reason, len(hosts))
 	var all sync.WaitGroup
@@ -309,9 +375,20 @@ func (w *walk) compareNS(ctx context.Context, zone string, hosts []nsHost) {
 		case failed[i] == nil:
 			w.childNS = append(w.childNS, found[i]...)
 		case !failed[i].Code.Local():
-			w.lame = append(w.lame, fmt.Sprintf("%s for %s: %s", host, shown(zone), failed[i].Message))
+			w.isLame(host.String(), zone, failed[i].Message)
 		}
 	}
 	slices.Sort(w.childNS)
 	w.childNS = slices.Compact(w.childNS)
+}
+
+// locateOthers resolves the names that were not needed for the answer, in a part
+// of the time that is left, so that a resolver which is silent does no harm.
+func (w *walk) locateOthers(ctx context.Context, zone string, at *zoneServers) {
+	if len(at.names) == 0 {
+		return
+	}
+	ctx, cancel := context.WithDeadline(ctx, share(ctx, traceTimeout, 2))
+	defer cancel()
+	w.locate(ctx, begin(), zone, at)
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,6 +135,83 @@ func TestDNSTraceWithoutGlue(t *testing.T) {
 	o := traceOf(t, first, func(o *dnsOptions) { o.Resolver = resolver.Addr() })
 	wantFailure(t, o, "")
 	wantFacts(t, o, check.FactsOf(map[string]any{"answers": []string{"192.0.2.1"}, "ip": "127.0.0.2", "delegation.consistent": true}))
+}
+
+// Addresses of names outside the zone that tells them are not believed: whoever
+// serves test. has no say in other.example.
+func TestDNSTraceForeignGlue(t *testing.T) {
+	var fooled atomic.Bool
+	z := zone(t, "www.web.test. 60 IN A 192.0.2.1", "web.test. 60 IN NS ns.other.example.")
+	resolver := dnsServer(t, zone(t, "ns.other.example. 60 IN A 127.0.0.3").Serve)
+	first := authorities(t,
+		delegates(t, "test.", "a.test.=127.0.0.2"),
+		delegates(t, "web.test.", "ns.other.example.=127.0.0.4"),
+		z.Serve,
+		func(q *testnet.DNSQuery) { fooled.Store(true); z.Serve(q) },
+	)
+	o := traceOf(t, first, func(o *dnsOptions) { o.Resolver = resolver.Addr() })
+	wantFailure(t, o, "")
+	wantFacts(t, o, check.FactsOf(map[string]any{"ip": "127.0.0.3", "delegation.consistent": true}))
+	if fooled.Load() {
+		t.Error("the address of the foreign name was asked")
+	}
+}
+
+// A delegation of which only the dead server has glue holds by the other one.
+func TestDNSTraceHalfGlue(t *testing.T) {
+	z := zone(t, "www.web.test. 60 IN A 192.0.2.1", "web.test. 60 IN NS ns1.web.test.", "web.test. 60 IN NS ns.other.example.")
+	resolver := dnsServer(t, zone(t, "ns.other.example. 60 IN A 127.0.0.4").Serve)
+	both := delegates(t, "web.test.", "ns1.web.test.=127.0.0.3", "ns.other.example.", "ns.gone.example.")
+	first := authorities(t, delegates(t, "test.", "a.test.=127.0.0.2"), both, refuses, z.Serve)
+	o := traceOf(t, first, func(o *dnsOptions) { o.Resolver = resolver.Addr() })
+	wantFailure(t, o, "")
+	wantFacts(t, o, check.FactsOf(map[string]any{"ip": "127.0.0.4", "answers": []string{"192.0.2.1"}}))
+	wantLame(t, o, "ns.gone.example for web.test: it has no address", "ns1.web.test (127.0.0.3) for web.test: ")
+
+	// The other way round, the one without glue is compared, too.
+	first = authorities(t, delegates(t, "test.", "a.test.=127.0.0.2"), both, z.Serve, refuses)
+	o = traceOf(t, first, func(o *dnsOptions) { o.Resolver = resolver.Addr() })
+	wantFailure(t, o, "")
+	wantFacts(t, o, check.FactsOf(map[string]any{"ip": "127.0.0.3", "answers": []string{"192.0.2.1"}}))
+	wantLame(t, o, "ns.gone.example for web.test: it has no address", "ns.other.example (127.0.0.4) for web.test: ")
+}
+
+// wantLame compares the beginnings of what is lame.
+func wantLame(t *testing.T, o check.Observation, want ...string) {
+	t.Helper()
+	lame, _ := o.Facts.Get("delegation.lame").([]string)
+	for i := range want {
+		if len(lame) != len(want) || !strings.HasPrefix(lame[i], want[i]) {
+			t.Fatalf("lame %q, want %q", lame, want)
+		}
+	}
+}
+
+// A server that denies the name as the authority of a zone above the one that is
+// delegated to it is lame there, as a parking server that has an empty root is.
+func TestDNSTraceDeniedFromAbove(t *testing.T) {
+	z := zone(t, "www.web.test. 60 IN A 192.0.2.1", "web.test. 60 IN NS ns1.web.test.", "web.test. 60 IN NS ns2.web.test.")
+	parked := zone(t, "web.test. 60 IN NS ns1.web.test.") // its SOA is the root's
+	first := authorities(t, delegates(t, "web.test.", "ns1.web.test.=127.0.0.2", "ns2.web.test.=127.0.0.3"), parked.Serve, z.Serve)
+	o := traceOf(t, first, nil)
+	wantFailure(t, o, "")
+	wantFacts(t, o, check.FactsOf(map[string]any{"ip": "127.0.0.3", "answers": []string{"192.0.2.1"}}))
+	wantLame(t, o, "ns1.web.test (127.0.0.2) for web.test: ")
+}
+
+// A delegation is one even if the server claims to be its authority.
+func TestDNSTraceAuthoritativeDelegation(t *testing.T) {
+	z := zone(t, "www.web.test. 60 IN A 192.0.2.1", "web.test. 60 IN NS ns1.web.test.")
+	first := authorities(t, func(q *testnet.DNSQuery) {
+		m := q.Answer()
+		m.Authoritative = true
+		m.Ns = append(m.Ns, &dns.NS{Hdr: dns.RR_Header{Name: "web.test.", Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: 60}, Ns: "ns1.web.test."})
+		m.Extra = append(m.Extra, &dns.A{Hdr: dns.RR_Header{Name: "ns1.web.test.", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.IPv4(127, 0, 0, 2)})
+		q.ReplyMsg(m)
+	}, z.Serve)
+	o := traceOf(t, first, nil)
+	wantFailure(t, o, "")
+	wantFacts(t, o, check.FactsOf(map[string]any{"ip": "127.0.0.2", "answers": []string{"192.0.2.1"}, "delegation.path": []string{".", "web.test."}}))
 }
 
 // deeper is how far the endless delegations went.

@@ -38,8 +38,10 @@ func (j *journey) resolve(ctx context.Context, r *router, host string) ([]netip.
 	start := time.Now()
 	name, err := asciiName(host)
 	l := lookup{route: r, system: cmp.Or(r.system, machine())}
+	var key answerKey
 	if err == nil && r.cache != nil {
-		if a, age, ok := r.cache.get(l.key(name)); ok {
+		key, l.life = l.key(name), r.cache.begin() // before the look-up: its files may change meanwhile
+		if a, age, ok := r.cache.get(key); ok {
 			j.setAge(true, age)
 			j.found(host, a.found)
 			return a.addrs, nil
@@ -54,7 +56,7 @@ func (j *journey) resolve(ctx context.Context, r *router, host string) ([]netip.
 		return addrs, reason
 	}
 	if r.cache != nil {
-		r.cache.put(l.key(name), addrs, found, l.life.keep())
+		r.cache.put(key, addrs, found, l.life)
 		j.setAge(false, 0)
 	}
 	j.found(host, found)
@@ -119,7 +121,7 @@ func only(family uint8, addrs []netip.Addr, host string) ([]netip.Addr, *check.R
 type lookup struct {
 	route  *router
 	system *system
-	life   shelfLife // of the answers, where they are to be cached
+	life   *shelfLife // of what the answers say; nil where they are not cached
 }
 
 // host returns the addresses and the absolute name that has them.
@@ -238,8 +240,8 @@ func (l *lookup) name(ctx context.Context, config *resolvConf, name string) ([]n
 		cancel() // the other answer cannot help
 	}
 	v6 := <-six
-	if r := v6.reason; r != nil && r.Code != check.DNSNoData || reason != nil && reason.Code != check.DNSNoData {
-		l.life.partial.Store(true)
+	if !known(reason) || !known(v6.reason) && (reason == nil || reason.Code != check.DNSNXDomain) {
+		l.life.end()
 	}
 	switch {
 	case reason == nil && v6.reason == nil:
@@ -257,6 +259,11 @@ func (l *lookup) name(ctx context.Context, config *resolvConf, name string) ([]n
 	}
 }
 
+// known reports whether a look-up found out what there is, if only nothing.
+func known(reason *check.Reason) bool {
+	return reason == nil || reason.Code == check.DNSNXDomain || reason.Code == check.DNSNoData
+}
+
 // records asks the servers in turn for the addresses of one type.
 func (l *lookup) records(ctx context.Context, config *resolvConf, name string, qtype uint16) ([]netip.Addr, *check.Reason) {
 	q, err := newQuestion(name, qtype, dns.ClassINET, queryFlags{recursion: true, ednsSize: ednsSize})
@@ -267,11 +274,11 @@ func (l *lookup) records(ctx context.Context, config *resolvConf, name string, q
 	var reason *check.Reason
 	for i, server := range servers {
 		until := share(ctx, config.timeout, len(servers)-i)
-		msg, err := server.ask(ctx, q, until)
-		if err == nil && msg.refusesEDNS() {
+		said, err := server.ask(ctx, q, until)
+		if err == nil && said.answer.refusesEDNS() {
 			if plain, failed := newQuestion(name, qtype, dns.ClassINET, queryFlags{recursion: true}); failed == nil {
 				q = plain
-				msg, err = server.ask(ctx, q, until)
+				said, err = server.ask(ctx, q, until)
 			}
 		}
 		if err != nil {
@@ -281,11 +288,9 @@ func (l *lookup) records(ctx context.Context, config *resolvConf, name string, q
 			}
 			continue
 		}
-		addrs, failure := addresses(msg, q, server.String())
-		if failure == nil && l.route.cache != nil {
-			l.life.note(msg)
-		}
-		if failure == nil || failure.Code == check.DNSNXDomain || failure.Code == check.DNSNoData {
+		addrs, failure := addresses(said.answer, q, server.String())
+		if known(failure) {
+			l.life.note(said, failure == nil)
 			return addrs, failure
 		}
 		reason = worse(reason, failure)
@@ -316,10 +321,10 @@ func alive(ctx context.Context, servers []nameserver) bool {
 			return true
 		}
 		server.system = false // the question is the control itself
-		msg, err := server.ask(ctx, controlQuestion(), share(ctx, controlTimeout, 2))
+		said, err := server.ask(ctx, controlQuestion(), share(ctx, controlTimeout, 2))
 		switch {
 		case err != nil:
-		case unable(rcodeReason(msg.rcode(), ".", server.String())):
+		case unable(rcodeReason(said.answer.rcode(), ".", server.String())):
 			failed = true
 		default:
 			return true

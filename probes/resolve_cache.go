@@ -4,7 +4,6 @@ import (
 	"math"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -20,11 +19,13 @@ const (
 
 // Bounds of what is kept of answers: names, and addresses of all together (which
 // take 24 bytes each). No answer is kept for longer than a day, whatever its
-// records say.
+// records say, and none that a family has no address for longer than RFC 2308
+// section 5 finds sensible.
 const (
 	maxCachedNames = 4096
 	maxCachedAddrs = 64 << 10
 	maxCachedFor   = 24 * time.Hour
+	maxDeniedFor   = 3 * time.Hour
 )
 
 // answerCache keeps the addresses of names for the time that their records
@@ -44,6 +45,7 @@ type answerKey struct {
 	family   uint8
 	search   bool
 	system   *system
+	files    stamps // of the system that the answer was found with
 }
 
 // cachedAnswer is what was learnt of a name.
@@ -77,17 +79,17 @@ func (c *answerCache) get(key answerKey) (cachedAnswer, time.Duration, bool) {
 	return a, now.Sub(a.at), true
 }
 
-// put keeps an answer for ttl.
-func (c *answerCache) put(key answerKey, addrs []netip.Addr, found string, ttl time.Duration) {
-	if ttl <= 0 || len(addrs) > maxCachedAddrs {
+// put keeps an answer for its shelf life.
+func (c *answerCache) put(key answerKey, addrs []netip.Addr, found string, life *shelfLife) {
+	at, until := life.span()
+	if !c.now().Before(until) || len(addrs) > maxCachedAddrs {
 		return
 	}
-	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drop(key)
-	c.makeRoom(now, len(addrs))
-	c.kept[key] = cachedAnswer{addrs: addrs, found: found, at: now, until: now.Add(min(ttl, maxCachedFor))}
+	c.makeRoom(len(addrs))
+	c.kept[key] = cachedAnswer{addrs: addrs, found: found, at: at, until: until}
 	c.addrs += len(addrs)
 }
 
@@ -96,67 +98,124 @@ func (c *answerCache) drop(key answerKey) {
 	delete(c.kept, key)
 }
 
-// makeRoom drops what has expired, and where that is not enough whatever comes
-// first: to ask once more does no harm.
-func (c *answerCache) makeRoom(now time.Time, addrs int) {
-	full := func() bool { return len(c.kept) >= maxCachedNames || c.addrs+addrs > maxCachedAddrs }
-	if !full() {
+// makeRoom drops what has expired, and where that is not enough an eighth of
+// all, whatever comes first: to ask once more does no harm, but to look for room
+// each time would.
+func (c *answerCache) makeRoom(addrs int) {
+	room := func(names, all int) bool { return len(c.kept) < names && c.addrs+addrs <= all }
+	if room(maxCachedNames, maxCachedAddrs) {
 		return
 	}
+	now := c.now()
 	for key, a := range c.kept {
 		if !now.Before(a.until) {
 			c.drop(key)
 		}
 	}
 	for key := range c.kept {
-		if !full() {
+		if room(maxCachedNames-maxCachedNames/8, maxCachedAddrs-maxCachedAddrs/8) {
 			return
 		}
 		c.drop(key)
 	}
 }
 
-// shelf life of the answers to one look-up, noted by the questions for both
-// families at the same time.
+// shelfLife is how long the result of a look-up holds: as long as each of the
+// answers that it is made of, which come at the same time for both families.
+// The nil value is that of a result which nobody keeps.
 type shelfLife struct {
-	ttl     atomic.Uint64 // the shortest, in seconds, plus one; 0: none is known
-	partial atomic.Bool   // a family is not known
+	now func() time.Time
+
+	mu        sync.Mutex
+	at, until time.Time // when the first answer came, and when the first expires; zero: none came
+	ended     bool
 }
 
-// note takes the records that an answer is made of.
-func (s *shelfLife) note(msg message) {
-	shortest := uint32(math.MaxInt32)
-	_ = msg.records(func(sec section, rr dns.RR) error { // read once already
-		if ttl := rr.Header().Ttl; sec == sectionAnswer {
-			if ttl > math.MaxInt32 { // RFC 2181 section 8
-				ttl = 0
-			}
-			shortest = min(shortest, ttl)
+// begin returns the shelf life of a look-up that begins.
+func (c *answerCache) begin() *shelfLife { return &shelfLife{now: c.now} }
+
+// note takes an answer into account: the times to live of its records, and where
+// it is negative that of the denial, less the time that HTTP caches have kept it
+// (RFC 8484 section 5.1).
+func (s *shelfLife) note(said *exchange, positive bool) {
+	if s == nil {
+		return
+	}
+	ttl := timeToLive(said.answer, positive)
+	if age, ok := said.age(); ok {
+		ttl -= age
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.now()
+	until := at.Add(ttl)
+	if s.at.IsZero() || at.Before(s.at) {
+		s.at = at
+	}
+	if s.until.IsZero() || until.Before(s.until) {
+		s.until = until
+	}
+}
+
+// end tells that a part of the result is not known: it will not be kept.
+func (s *shelfLife) end() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+}
+
+// span returns from when until when the result holds, zero when it does not.
+func (s *shelfLife) span() (at, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return time.Time{}, time.Time{}
+	}
+	return s.at, s.until
+}
+
+// timeToLive returns how long an answer holds: the shortest time of its records.
+// That there is no such record holds as long as the zone's SOA says, and not at
+// all without it (RFC 2308 section 5).
+func timeToLive(msg message, positive bool) time.Duration {
+	shortest, denial := maxCachedFor, time.Duration(0)
+	_ = msg.records(func(s section, rr dns.RR) error { // read once already
+		soa, ok := rr.(*dns.SOA)
+		switch {
+		case s == sectionAnswer:
+			shortest = min(shortest, seconds(rr.Header().Ttl))
+		case s == sectionAuthority && ok:
+			denial = min(seconds(soa.Hdr.Ttl), seconds(soa.Minttl), maxDeniedFor)
 		}
 		return nil
 	})
-	for {
-		known := s.ttl.Load()
-		if known != 0 && known <= uint64(shortest)+1 || s.ttl.CompareAndSwap(known, uint64(shortest)+1) {
-			return
-		}
+	if !positive {
+		return min(shortest, denial)
 	}
+	return shortest
 }
 
-// keep returns for how long the answers may be kept.
-func (s *shelfLife) keep() time.Duration {
-	ttl := s.ttl.Load()
-	if ttl == 0 || s.partial.Load() {
-		return 0
+// seconds reads a time to live; one with the first bit set is 0 (RFC 2181
+// section 8).
+func seconds(ttl uint32) time.Duration {
+	if ttl > math.MaxInt32 {
+		ttl = 0
 	}
-	return time.Duration(ttl-1) * time.Second
+	return time.Duration(ttl) * time.Second
 }
 
 // key is the look-up's in the cache.
 func (l *lookup) key(name string) answerKey {
 	key := answerKey{name: name, family: l.route.family, search: l.route.search, system: l.system}
-	if server := l.route.resolver; server != nil {
+	server := l.route.resolver
+	if server != nil {
 		key.resolver = server.transport + "://" + server.String()
+	}
+	if server == nil || l.route.search {
+		key.files = l.system.stamps()
 	}
 	return key
 }

@@ -48,6 +48,18 @@ func stampOf(path string) stamp {
 	return stamp{modified: info.ModTime(), size: info.Size(), exists: true}
 }
 
+// stamps are the versions of the files of a system.
+type stamps struct{ conf, hosts stamp }
+
+// stamps returns the versions that look-ups go by now.
+func (s *system) stamps() stamps {
+	_, _ = s.config() // a look-up says what is wrong with it
+	_, _ = s.lookup("")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return stamps{s.conf.stamp, s.hosts.stamp}
+}
+
 // resolvConf is what resolv.conf(5) says.
 type resolvConf struct {
 	servers []netip.AddrPort
