@@ -83,7 +83,7 @@ func (x *exchange) quic(ctx context.Context, conn *quicConn, q *question) error 
 		return dnsEnded(ctx, err)
 	}
 	defer bindStream(ctx, stream)()
-	answer := conn.ledger.reader(stream.StreamID(), stream) // before there can be any
+	answer := conn.ledger.Reader(stream.StreamID(), stream) // before there can be any
 	query := q.withID(binary.BigEndian.AppendUint16(make([]byte, 0, maxQuery), uint16(len(q.packed))), 0)
 	if _, err := stream.Write(query); err != nil {
 		return dnsEnded(ctx, err)

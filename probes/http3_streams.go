@@ -144,7 +144,7 @@ func (s *http3Side) ending() bool {
 
 // read reads one stream of the server's. Its error is a breach of HTTP/3.
 func (s *http3Side) read(stream *quic.ReceiveStream) error {
-	limited := &io.LimitedReader{R: s.q.ledger.reader(stream.StreamID(), stream), N: h3MaxSide}
+	limited := &io.LimitedReader{R: s.q.ledger.Reader(stream.StreamID(), stream), N: h3MaxSide}
 	in := bufio.NewReaderSize(limited, 64)
 	kind, err := quicvarint.Read(in)
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *http3Side) read(stream *quic.ReceiveStream) error {
 		_, _ = io.Copy(io.Discard, in) // no table, so nothing of interest
 	}
 	stream.CancelRead(h3StreamUnwanted)
-	s.q.ledger.forget(stream.StreamID())
+	s.q.ledger.Forget(stream.StreamID())
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/quicledger"
 )
 
 // Bounds of a QUIC connection. The windows are what the peer may send ahead, and
@@ -29,7 +30,7 @@ const (
 // peer first said something, and what.
 type quicSocket struct {
 	net.Conn
-	ledger *quicLedger
+	ledger *quicledger.Ledger
 	first  atomic.Pointer[quicFirst]
 	ended  atomic.Pointer[error] // the system's error that ended it
 }
@@ -47,9 +48,9 @@ func (f *quicFirst) foreign() bool { return len(f.head) == 0 || f.head[0]&0x80 =
 // ReadFrom reads a datagram. Some that come while much is held are lost, as on the
 // way.
 func (s *quicSocket) ReadFrom(b []byte) (int, net.Addr, error) {
-	s.ledger.next()
+	s.ledger.Next()
 	n, err := s.Read(b)
-	for err == nil && s.ledger.drops(time.Now()) {
+	for err == nil && s.ledger.Drops(time.Now()) {
 		n, err = s.Read(b)
 	}
 	s.note(err)
@@ -102,7 +103,7 @@ func (q *quicConn) Close() error {
 
 // end tells the peer that the connection is over. Nothing of it can be read any more.
 func (q *quicConn) end(code quic.ApplicationErrorCode) {
-	q.ledger.release()
+	q.ledger.Release()
 	if q.conn != nil {
 		_ = q.conn.CloseWithError(code, "")
 	}
@@ -202,7 +203,7 @@ func (a quicAim) open(ctx context.Context, device string, from netip.Addr, to ne
 		return nil, err
 	}
 	q := &quicConn{code: a.code}
-	ledger := newQUICLedger(func() {
+	ledger := quicledger.New(func() {
 		q.flooded.Store(true)
 		raw.Close() // which ends all: the connection itself must not be called from here
 	})
@@ -249,7 +250,7 @@ func (q *quicConn) config(ctx context.Context) *quic.Config {
 		MaxIncomingUniStreams:          quicSideStreams,
 		RequireStreamCreditRelease:     true, // in all, not at a time
 		DisablePathMTUDiscovery:        true,
-		Tracer:                         q.ledger.trace,
+		Tracer:                         q.ledger.Trace,
 	}
 }
 

@@ -147,7 +147,7 @@ func TestDNSOverQUICAnswerAndClose(t *testing.T) {
 }
 
 // TestQUICUnreadClose has a server that answers and closes while nobody reads the
-// answer. That ends with us, and not when quicSettle is over.
+// answer. That ends with us, and not when the ledger loses its patience.
 func TestQUICUnreadClose(t *testing.T) {
 	t.Parallel()
 	port := newCorkConn(t)
@@ -165,12 +165,11 @@ func TestQUICUnreadClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q.ledger.reader(stream.StreamID(), stream)
+	q.ledger.Reader(stream.StreamID(), stream)
 	_, _ = stream.Write([]byte("go"))
 	owes := func() bool {
-		q.ledger.mu.Lock()
-		defer q.ledger.mu.Unlock()
-		return q.ledger.owes()
+		memory, _ := q.ledger.Held(stream.StreamID())
+		return memory > 0
 	}
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

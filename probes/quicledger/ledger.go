@@ -1,4 +1,20 @@
-package probes
+// Package quicledger bounds the memory that a peer of a QUIC connection makes us
+// hold.
+//
+// The windows of QUIC bound the bytes that a peer can make us hold, and not the memory:
+// quic-go keeps each piece of a stream as it came until it is read, some 150 bytes
+// for a single one, and from largePiece on a buffer as large as a packet. A peer that
+// sends its bytes one by one behind a gap made us hold 12 MiB in a window of 96 KiB.
+// So what a connection holds is counted, and has a bound that pieces of largePiece
+// cannot reach within one stream's window; it leaves room for a body.
+//
+// From heldReady on, datagrams are dropped, and a good peer sends them again. What can
+// be read waits so for its reader. Where nothing can, because of a gap, the first
+// datagrams after a lull pass: they are what a peer sends that has waited in vain for
+// acknowledgements, and that begins with the oldest it has (RFC 9002, section 6.2.4).
+// So a good peer closes its gap however many tiny pieces lie behind it, and one whose
+// pieces still reach the bound is ended.
+package quicledger
 
 import (
 	"cmp"
@@ -14,19 +30,8 @@ import (
 	"github.com/quic-go/quic-go/qlogwriter"
 )
 
-// The windows bound the bytes that a peer can make us hold, and not the memory:
-// quic-go keeps each piece of a stream as it came until it is read, some 150 bytes
-// for a single one, and from largePiece on a buffer as large as a packet. A peer that
-// sends its bytes one by one behind a gap made us hold 12 MiB in a window of 96 KiB.
-// So what a connection holds is counted, and has a bound that pieces of largePiece
-// cannot reach within one stream's window; it leaves room for a body.
-//
-// From heldReady on, datagrams are dropped, and a good peer sends them again. What can
-// be read waits so for its reader. Where nothing can, because of a gap, the first
-// datagrams after a lull pass: they are what a peer sends that has waited in vain for
-// acknowledgements, and that begins with the oldest it has (RFC 9002, section 6.2.4).
-// So a good peer closes its gap however many tiny pieces lie behind it, and one whose
-// pieces still reach the bound is ended.
+// What pieces cost in memory, and the bounds of a connection, in bytes; and when a
+// peer is heard though they are reached.
 const (
 	largePiece = 128 // quic-go's MinStreamFrameBufferSize
 	pieceCost  = 192
@@ -36,22 +41,22 @@ const (
 	heldSlack = 160 << 10 // if it can be read
 	heldReady = 320 << 10
 
-	quicLull   = 20 * time.Millisecond // less than any peer waits for acknowledgements: ours may take 25 ms
-	quicProbes = 2                     // datagrams that it then sends
-	quicSettle = time.Second           // for readers to read on after the peer has closed
-	quicAhead  = 8                     // datagrams that quic-go may have without having counted them
+	lull      = 20 * time.Millisecond // less than any peer waits for acknowledgements: ours may take 25 ms
+	probes    = 2                     // datagrams that it then sends
+	patience  = time.Second           // for readers to read on after the peer has closed
+	mostAhead = 8                     // datagrams that quic-go may have without having counted them
 )
 
-// quicLedger counts what is held of a connection's streams. It learns of the pieces
+// Ledger counts what is held of a connection's streams. It learns of the pieces
 // as one who traces the connection.
-type quicLedger struct {
+type Ledger struct {
 	overdrawn func() // is called once
 
 	mu      sync.Mutex
 	changed *sync.Cond // on mu
 	held    int        // bytes of memory
-	streams map[quic.StreamID]*quicAccount
-	crypto  map[qlog.PacketType]*quicAccount // TLS has a stream in each type of packet
+	streams map[quic.StreamID]*stream
+	crypto  map[qlog.PacketType]*stream // TLS has a stream in each type of packet
 	closed  bool
 	over    bool // nobody reads any more
 
@@ -60,47 +65,48 @@ type quicLedger struct {
 	burst int       // datagrams since a lull
 }
 
-// quicAccount is what is held of a stream.
-type quicAccount struct {
+// stream is what is held of a stream.
+type stream struct {
 	read   int64 // all before it was read
-	pieces []quicPiece
+	pieces []piece
 	end    int64 // where the stream ends, once that is known
 	finite bool
 	reader bool // somebody reads it, and has not seen its end
 }
 
-// quicPiece is a part of a stream that was received.
-type quicPiece struct{ start, end int64 }
+// piece is a part of a stream that was received.
+type piece struct{ start, end int64 }
 
-func (p quicPiece) compare(q quicPiece) int {
+func (p piece) compare(q piece) int {
 	return cmp.Or(cmp.Compare(p.start, q.start), cmp.Compare(p.end, q.end))
 }
 
 // cost is the memory that the piece takes.
-func (p quicPiece) cost() int {
+func (p piece) cost() int {
 	if p.end-p.start < largePiece {
 		return pieceCost
 	}
 	return pieceCost + packetCost
 }
 
-func newQUICLedger(overdrawn func()) *quicLedger {
-	l := &quicLedger{overdrawn: overdrawn, streams: map[quic.StreamID]*quicAccount{}, crypto: map[qlog.PacketType]*quicAccount{}}
+// New returns a ledger that calls overdrawn, once, when too much is held.
+func New(overdrawn func()) *Ledger {
+	l := &Ledger{overdrawn: overdrawn, streams: map[quic.StreamID]*stream{}, crypto: map[qlog.PacketType]*stream{}}
 	l.changed = sync.NewCond(&l.mu)
 	return l
 }
 
-// trace is the connection's tracer.
-func (l *quicLedger) trace(context.Context, bool, quic.ConnectionID) qlogwriter.Trace { return l }
+// Trace is the connection's tracer.
+func (l *Ledger) Trace(context.Context, bool, quic.ConnectionID) qlogwriter.Trace { return l }
 
 // AddProducer implements [qlogwriter.Trace].
-func (l *quicLedger) AddProducer() qlogwriter.Recorder { return l }
+func (l *Ledger) AddProducer() qlogwriter.Recorder { return l }
 
 // Close implements [qlogwriter.Recorder].
-func (l *quicLedger) Close() error { return nil }
+func (l *Ledger) Close() error { return nil }
 
 // RecordEvent counts the pieces of a packet, after quic-go has taken them.
-func (l *quicLedger) RecordEvent(event qlogwriter.Event) {
+func (l *Ledger) RecordEvent(event qlogwriter.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch event := event.(type) {
@@ -115,18 +121,18 @@ func (l *quicLedger) RecordEvent(event qlogwriter.Event) {
 }
 
 // count takes in a packet. The caller holds mu, as for those below.
-func (l *quicLedger) count(packet qlog.PacketReceived) {
+func (l *Ledger) count(packet qlog.PacketReceived) {
 	closing := false
 	for _, f := range packet.Frames {
 		switch f := f.Frame.(type) {
 		case *qlog.StreamFrame:
 			a := account(l.streams, f.StreamID)
-			if l.held += a.add(quicPiece{f.Offset, f.Offset + f.Length}); f.Fin {
+			if l.held += a.add(piece{f.Offset, f.Offset + f.Length}); f.Fin {
 				a.end, a.finite = f.Offset+f.Length, true
 			}
 		case *qlog.CryptoFrame:
 			a := account(l.crypto, packet.Header.PacketType)
-			l.held += a.add(quicPiece{f.Offset, f.Offset + f.Length})
+			l.held += a.add(piece{f.Offset, f.Offset + f.Length})
 			l.held -= a.readTo(a.readable()) // TLS waits for nothing
 		case *qlog.ConnectionCloseFrame:
 			closing = true
@@ -145,8 +151,8 @@ func (l *quicLedger) count(packet qlog.PacketReceived) {
 // then gives them nothing more: a server that answers and closes would seem to have
 // answered nothing. It is quic-go's goroutine that waits, which has nothing else to do
 // for a peer that is gone.
-func (l *quicLedger) settle() {
-	end := time.AfterFunc(quicSettle, l.release)
+func (l *Ledger) settle() {
+	end := time.AfterFunc(patience, l.Release)
 	defer end.Stop()
 	for !l.over && l.owes() {
 		l.changed.Wait()
@@ -154,7 +160,7 @@ func (l *quicLedger) settle() {
 }
 
 // owes reports whether some reader has not got all that it can get.
-func (l *quicLedger) owes() bool {
+func (l *Ledger) owes() bool {
 	for _, a := range l.streams {
 		if end := a.readable(); a.reader && (end > a.read || a.finite && end == a.end) {
 			return true
@@ -163,47 +169,47 @@ func (l *quicLedger) owes() bool {
 	return false
 }
 
-// release says that nobody reads any more. It goes before each end of ours.
-func (l *quicLedger) release() {
+// Release says that nobody reads any more. It goes before each end of ours.
+func (l *Ledger) Release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.over = true
 	l.changed.Broadcast()
 }
 
-// next waits, before a datagram is read, until those before it are counted but for a
+// Next waits, before a datagram is read, until those before it are counted but for a
 // few: else a burst of them would go beyond every bound before anybody sees it. What
 // comes meanwhile the system keeps. A datagram of which quic-go says nothing makes it
 // wait for no longer than a lull.
-func (l *quicLedger) next() {
+func (l *Ledger) Next() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ahead < quicAhead {
+	if l.ahead < mostAhead {
 		return
 	}
-	end := time.AfterFunc(quicLull, func() {
+	end := time.AfterFunc(lull, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.ahead = 0
 		l.changed.Broadcast()
 	})
 	defer end.Stop()
-	for l.ahead >= quicAhead && !l.over {
+	for l.ahead >= mostAhead && !l.over {
 		l.changed.Wait()
 	}
 }
 
-// drops reports whether a datagram that came now should be lost. Otherwise it is
+// Drops reports whether a datagram that came now should be lost. Otherwise it is
 // counted soon.
-func (l *quicLedger) drops(now time.Time) bool {
+func (l *Ledger) Drops(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.held <= heldReady || now.Sub(l.heard) >= quicLull {
+	if l.held <= heldReady || now.Sub(l.heard) >= lull {
 		l.burst = 0
 	}
 	l.heard = now
 	if l.held > heldReady {
-		if l.burst++; l.burst > quicProbes || l.waiting() {
+		if l.burst++; l.burst > probes || l.waiting() {
 			return true
 		}
 	}
@@ -212,7 +218,7 @@ func (l *quicLedger) drops(now time.Time) bool {
 }
 
 // waiting reports whether something waits for its reader.
-func (l *quicLedger) waiting() bool {
+func (l *Ledger) waiting() bool {
 	for _, a := range l.streams {
 		if len(a.pieces) > 0 && a.pieces[0].start <= a.read {
 			return true
@@ -221,21 +227,21 @@ func (l *quicLedger) waiting() bool {
 	return false
 }
 
-func account[K comparable](all map[K]*quicAccount, key K) *quicAccount {
+func account[K comparable](all map[K]*stream, key K) *stream {
 	a := all[key]
 	if a == nil {
-		a = new(quicAccount)
+		a = new(stream)
 		all[key] = a
 	}
 	return a
 }
 
 // add takes a piece in and returns its cost, which is none if it is there already.
-func (a *quicAccount) add(p quicPiece) (cost int) {
+func (a *stream) add(p piece) (cost int) {
 	if p.start == p.end || p.end <= a.read {
 		return 0
 	}
-	i, again := slices.BinarySearchFunc(a.pieces, p, quicPiece.compare)
+	i, again := slices.BinarySearchFunc(a.pieces, p, piece.compare)
 	if again {
 		return 0
 	}
@@ -244,7 +250,7 @@ func (a *quicAccount) add(p quicPiece) (cost int) {
 }
 
 // readable is how far the stream can be read.
-func (a *quicAccount) readable() int64 {
+func (a *stream) readable() int64 {
 	end := a.read
 	for _, p := range a.pieces {
 		if p.start > end {
@@ -256,7 +262,7 @@ func (a *quicAccount) readable() int64 {
 }
 
 // readTo lets go of what lies before the offset and returns what that did cost.
-func (a *quicAccount) readTo(offset int64) (cost int) {
+func (a *stream) readTo(offset int64) (cost int) {
 	a.read = offset
 	n := 0
 	for n < len(a.pieces) && a.pieces[n].end <= offset {
@@ -269,16 +275,16 @@ func (a *quicAccount) readTo(offset int64) (cost int) {
 	return cost
 }
 
-// reader reads a stream on account.
-func (l *quicLedger) reader(id quic.StreamID, from io.Reader) io.Reader {
+// Reader reads a stream on account.
+func (l *Ledger) Reader(id quic.StreamID, from io.Reader) io.Reader {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	account(l.streams, id).reader = true
-	return &quicReader{ledger: l, id: id, from: from}
+	return &reader{ledger: l, id: id, from: from}
 }
 
-// forget is for a stream that nobody reads any more, of which quic-go keeps nothing.
-func (l *quicLedger) forget(id quic.StreamID) {
+// Forget is for a stream that nobody reads any more, of which quic-go keeps nothing.
+func (l *Ledger) Forget(id quic.StreamID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := account(l.streams, id)
@@ -287,15 +293,15 @@ func (l *quicLedger) forget(id quic.StreamID) {
 	l.changed.Broadcast()
 }
 
-// quicReader tells the ledger what was read.
-type quicReader struct {
-	ledger *quicLedger
+// reader tells the ledger what was read.
+type reader struct {
+	ledger *Ledger
 	id     quic.StreamID
 	from   io.Reader
 }
 
 // Read reads from the stream.
-func (r *quicReader) Read(p []byte) (int, error) {
+func (r *reader) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
 	r.ledger.mu.Lock()
 	defer r.ledger.mu.Unlock()
@@ -304,4 +310,11 @@ func (r *quicReader) Read(p []byte) (int, error) {
 	a.reader = err == nil
 	r.ledger.changed.Broadcast()
 	return n, err
+}
+
+// Held tells how much memory is held of all streams, and how far this one can be read.
+func (l *Ledger) Held(id quic.StreamID) (memory int, readable int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held, account(l.streams, id).readable()
 }
