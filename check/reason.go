@@ -128,7 +128,7 @@ func Codes() []CodeDoc {
 		{TLSIncompleteChain, "the server does not send the intermediate certificate"},
 		{TLSVersion, "no common version of TLS or QUIC"},
 		{TLSHandshakeTimeout, "the TLS handshake did not finish in time"},
-		{TLSAlert, "the peer ended the TLS handshake with an alert"},
+		{TLSAlert, "the peer ended TLS with an alert, or broke its rules"},
 		{TLSPlaintext, "the peer does not speak TLS, or QUIC, on this port"},
 		{TLSClientCert, "the peer demands a client certificate"},
 		{HTTPStatus, "the status is not the wanted one"},

@@ -44,6 +44,9 @@ func cause(err error, timeout check.Code) check.Reason {
 		}
 		return check.Reason{Code: code, Message: "the peer sent the TLS alert " + excerpt([]byte(alert))}
 	}
+	if what := brokenTLS(err); what != "" {
+		return check.Reason{Code: check.TLSAlert, Message: "the peer breaks TLS: " + what}
+	}
 	return check.Reason{Code: check.ConnectUnreachable, Message: err.Error()}
 }
 
@@ -61,7 +64,7 @@ func orTimeout(code, timeout check.Code) check.Code {
 // closed without an alert stays connect.reset.
 func (j *journey) cause(err error, timeout check.Code) check.Reason {
 	reason := cause(err, timeout)
-	if j.certWanted && (reason.Code == check.TLSAlert || reason.Code == check.TLSClientCert) {
+	if j.certWanted && (reason.Code == check.TLSAlert || reason.Code == check.TLSClientCert) && remoteAlert(err) != "" {
 		return check.Reason{
 			Code:    check.TLSClientCert,
 			Message: "the peer demands a client certificate (" + reason.Message + ")\nhint: set tls.cert and tls.key",
@@ -89,6 +92,21 @@ func remoteAlert(err error) string {
 		return ""
 	}
 	return strings.TrimPrefix(op.Err.Error(), "tls: ")
+}
+
+// brokenTLS tells what of TLS the peer broke, such as a record that was changed
+// on the way; empty when err is none of that. crypto/tls returns a [net.OpError]
+// with the operation "local error" for what it ends with an alert of its own.
+func brokenTLS(err error) string {
+	var op *net.OpError
+	var head tls.RecordHeaderError
+	switch {
+	case errors.As(err, &head):
+		return strings.TrimPrefix(head.Error(), "tls: ")
+	case errors.As(err, &op) && op.Op == "local error" && op.Err != nil:
+		return strings.TrimPrefix(op.Err.Error(), "tls: ")
+	}
+	return ""
 }
 
 // maxQuote is how many characters of what a peer sent a message shows.

@@ -115,12 +115,24 @@ func (j *journey) sqlBroken(err error, doing, protocol string) *check.Reason {
 	case reason.Code == check.ReplyTimeout:
 		reason.Message = doing + ": no complete answer in time"
 	case reason.Code == check.ConnectUnreachable && !isErrno(err):
-		for errors.Unwrap(err) != nil {
-			err = errors.Unwrap(err)
-		}
-		reason = check.Reason{Code: check.ReplyMalformed, Message: doing + ": " + excerpt([]byte(err.Error()))}
+		reason = check.Reason{Code: check.ReplyMalformed, Message: doing + ": " + excerpt([]byte(innermost(err).Error()))}
 	case !reason.Code.Local() && reason.Code != check.TLSClientCert:
 		reason.Message = doing + ": " + reason.Message
 	}
 	return &reason
+}
+
+// innermost returns what the others wrap. The driver's own words around it name
+// an address that is not the server's, for it did not connect.
+func innermost(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if all, ok := err.(interface{ Unwrap() []error }); ok && len(all.Unwrap()) == 1 {
+			inner = all.Unwrap()[0]
+		}
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
 }

@@ -280,7 +280,7 @@ func (j *journey) handshakeReason(err error, plan *tlsPlan, heard string, took t
 		reason.Message = "TLS handshake: " + reason.Message
 	case reason.Code == check.ConnectUnreachable && isErrno(err):
 		reason.Message = "TLS handshake: " + reason.Message
-	case reason.Code == check.ConnectUnreachable: // none of the known causes
+	case reason.Code == check.ConnectUnreachable, brokenTLS(err) != "": // none of the known causes
 		reason = check.Reason{Code: check.TLSAlert, Message: "TLS handshake: " + text}
 	}
 	return reason

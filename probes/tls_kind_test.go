@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -143,6 +144,36 @@ func TestTLSScanTellsSilenceFromRefusal(t *testing.T) {
 		if diff := cmp.Diff([]string{"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}, o.Facts.Get(ciphersFact)); diff != "" || o.Failure.Code != tt.failure {
 			t.Errorf("%s: %s%v", name, diff, o.Failure)
 		}
+	}
+}
+
+// TestTLSScanOfASlowServer has a server that takes half a second for each
+// handshake: too long for what the timeout leaves for a version.
+func TestTLSScanOfASlowServer(t *testing.T) {
+	t.Parallel()
+	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}})
+	slow := cfg.Clone()
+	var asked [4]atomic.Int32 // by the version, of the handshakes that offer one alone
+	slow.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if v := hello.SupportedVersions; len(v) == 1 {
+			asked[v[0]-tls.VersionTLS10].Add(1)
+		}
+		<-time.After(500 * time.Millisecond)
+		return cfg, nil
+	}
+	host, port := listenTLS(t, slow, testnet.Silence)
+	options := atTLS(t, host, port)
+	options.Scan = true
+	o := look(t, options, 2*time.Second)
+	wantFailure(t, o, "")
+	for fact, begins := range map[string]string{versionsFact: "trying TLS 1.0: no answer", ciphersFact: "trying cipher suites: no answer"} {
+		why := o.Because[fact]
+		if o.Facts.Get(fact) != nil || why.Code != check.TLSHandshakeTimeout || !strings.HasPrefix(why.Message, begins) || !strings.Contains(why.Message, "raise the timeout") {
+			t.Errorf("%s: %v because %v", fact, o.Facts.Get(fact), why)
+		}
+	}
+	if asked[1].Load() > 0 {
+		t.Error("tried TLS 1.1 when the list could not become whole any more")
 	}
 }
 

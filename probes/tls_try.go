@@ -3,6 +3,7 @@ package probes
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,11 +21,12 @@ const (
 func (p *tlsProbe) tryOut(ctx context.Context, j *journey) {
 	start := time.Now()
 	defer func() { j.idle += time.Since(start) }()
+	pace := start.Sub(j.start)
 	if p.versions {
-		p.tryVersions(ctx, j)
+		p.tryVersions(ctx, j, pace)
 	}
 	if p.ciphers {
-		p.tryCiphers(ctx, j)
+		p.tryCiphers(ctx, j, pace)
 	}
 }
 
@@ -32,26 +34,27 @@ func (p *tlsProbe) tryOut(ctx context.Context, j *journey) {
 // old versions on the way hides what the server would do. So a version that is
 // not answered leaves the fact absent, and takes no more than its share of the
 // time.
-func (p *tlsProbe) tryVersions(ctx context.Context, j *journey) {
+func (p *tlsProbe) tryVersions(ctx context.Context, j *journey, pace time.Duration) {
 	accepted := make([]string, 0, len(tlsVersions))
-	known := true
 	for i, v := range tlsVersions {
 		plan := *p.tls
 		plan.min, plan.max, plan.ciphers = v.id, v.id, allCiphers()
-		turn, end := portion(ctx, len(tlsVersions)-i+1) // one for the cipher suites
-		suite, reason := p.try(turn, j, &plan)
+		parts := len(tlsVersions) - i
+		if p.ciphers {
+			parts++
+		}
+		turn, end := portion(ctx, parts)
+		suite, reason := p.try(turn, j, &plan, pace)
 		end()
-		switch {
-		case reason != nil && known:
+		if reason != nil {
 			j.obs.Explain(versionsFact, reason.Code, "trying TLS "+v.name+": "+reason.Message)
-			known = false
-		case suite != "":
+			return
+		}
+		if suite != "" {
 			accepted = append(accepted, v.name)
 		}
 	}
-	if known {
-		j.obs.Set(versionsFact, accepted)
-	}
+	j.obs.Set(versionsFact, accepted)
 }
 
 // portion returns a context that ends after one of the equal parts of what is left
@@ -66,12 +69,12 @@ func portion(ctx context.Context, parts int) (context.Context, context.CancelFun
 
 // tryCiphers offers all cipher suites, then all but those that the server has
 // chosen, until it accepts none.
-func (p *tlsProbe) tryCiphers(ctx context.Context, j *journey) {
+func (p *tlsProbe) tryCiphers(ctx context.Context, j *journey, pace time.Duration) {
 	accepted, left := []string{}, allCiphers()
 	for len(left) > 0 {
 		plan := *p.tls
 		plan.min, plan.max, plan.ciphers = tls.VersionTLS10, tls.VersionTLS12, left
-		suite, reason := p.try(ctx, j, &plan)
+		suite, reason := p.try(ctx, j, &plan, pace)
 		if reason != nil {
 			j.obs.Explain(ciphersFact, reason.Code, "trying cipher suites: "+reason.Message)
 			return
@@ -88,8 +91,9 @@ func (p *tlsProbe) tryCiphers(ctx context.Context, j *journey) {
 
 // try returns the cipher suite of a handshake by the plan, empty when the
 // server does not want one. A server that wants a client certificate has
-// accepted the rest.
-func (p *tlsProbe) try(ctx context.Context, j *journey, plan *tlsPlan) (string, *check.Reason) {
+// accepted the rest. The pace is how long the measured handshake took, with all
+// before it: silence for less time than that says nothing of the server.
+func (p *tlsProbe) try(ctx context.Context, j *journey, plan *tlsPlan, pace time.Duration) (string, *check.Reason) {
 	other := begin()
 	other.from = j.from
 	reason := p.visit(ctx, other, plan)
@@ -101,6 +105,10 @@ func (p *tlsProbe) try(ctx context.Context, j *journey, plan *tlsPlan) (string, 
 		return "", nil
 	case reason.Code == check.ConnectReset: // how some servers refuse
 		return "", nil
+	}
+	if had := time.Since(other.start); reason.Code == check.TLSHandshakeTimeout && had < 2*pace {
+		reason.Message = fmt.Sprintf("no answer within %s, which was left of the timeout for it; the measured handshake took %s\nhint: raise the timeout",
+			check.FormatDuration(had), check.FormatDuration(pace))
 	}
 	return "", reason
 }
