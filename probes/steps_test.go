@@ -1,7 +1,6 @@
 package probes
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -104,6 +103,9 @@ func loadSteps(t *testing.T, base, steps, rest string) (*check.Check, error) {
 	set, err := loader.Load(t.Context(), "-")
 	if err != nil {
 		return nil, err
+	}
+	if len(set.Checks) == 0 {
+		return nil, nil // it is disabled
 	}
 	return set.Checks[0], nil
 }
@@ -301,68 +303,6 @@ func TestStepsHostileValues(t *testing.T) {
 				t.Errorf("%v, asked %q", r.Reason, s.requests())
 			}
 		})
-	}
-}
-
-// TestStepsCleanupHasItsTime runs out of time and cleans up all the same.
-func TestStepsCleanupHasItsTime(t *testing.T) {
-	t.Parallel()
-	s := newShop(t)
-	c, err := loadSteps(t, s.URL, login+`
-        - {name: slow, url: /slow}
-      cleanup: [{url: /slow}, {url: /bye}]
-`, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	const time = brief * 10
-	o := promptly(t, c.Probe, time)
-	wantFailure(t, o, check.HTTPHeaderTimeout, "step slow: ", "a fifth of the timeout")
-	if o.Facts.Get("cleanup") != false || o.Because["cleanup"].Code != check.HTTPHeaderTimeout {
-		t.Errorf("%v %v", o.Facts, o.Because)
-	}
-	if asked := s.requests(); len(asked) != 4 || asked[3] != "GET /bye" {
-		t.Errorf("asked %q", asked)
-	}
-	if o.Latency > time {
-		t.Errorf("latency %v", o.Latency)
-	}
-}
-
-// TestStepsInterrupted does not begin anything after the end.
-func TestStepsInterrupted(t *testing.T) {
-	t.Parallel()
-	s := newShop(t)
-	c, err := loadSteps(t, s.URL, login+"      cleanup: [{url: /bye}]\n", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	o := c.Probe.Observe(ctx)
-	wantFailure(t, o, check.LocalShutdown)
-	if asked := s.requests(); len(asked) != 0 || o.Facts.Get("cleanup") != nil {
-		t.Errorf("asked %q, facts %v", asked, o.Facts)
-	}
-}
-
-// TestStepsInterruptedBetween cleans up what a step before the interrupt has left.
-func TestStepsInterruptedBetween(t *testing.T) {
-	t.Parallel()
-	s := newShop(t)
-	c, err := loadSteps(t, s.URL, login+`
-        - {name: slow, url: /slow}
-      cleanup: [{url: "/bye/${steps.login.json.user.id}"}, {url: "/undo/${steps.slow.status}"}]
-`, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	s.on("/slow", cancel)
-	o := c.Probe.Observe(ctx)
-	wantFailure(t, o, check.LocalShutdown)
-	if asked := s.requests(); len(asked) != 3 || asked[2] != "GET /bye/42" {
-		t.Errorf("asked %q", asked)
 	}
 }
 

@@ -1,0 +1,113 @@
+package probes
+
+import (
+	"context"
+	"testing"
+
+	"github.com/sonde-cli/sonde/check"
+)
+
+// TestStepsCleanupHasItsTime runs out of time and cleans up all the same.
+func TestStepsCleanupHasItsTime(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	c, err := loadSteps(t, s.URL, login+`
+        - {name: slow, url: /slow}
+      cleanup: [{url: /slow}, {url: /bye}]
+`, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const time = brief * 40
+	o := promptly(t, c.Probe, time)
+	wantFailure(t, o, check.HTTPHeaderTimeout, "step slow: ", "a fifth of the timeout")
+	if o.Facts.Get("cleanup") != false || o.Because["cleanup"].Code != check.HTTPHeaderTimeout {
+		t.Errorf("%v %v", o.Facts, o.Because)
+	}
+	if asked := s.requests(); len(asked) != 4 || asked[3] != "GET /bye" {
+		t.Errorf("asked %q", asked)
+	}
+	if o.Latency > time {
+		t.Errorf("latency %v", o.Latency)
+	}
+}
+
+// TestStepsInterrupted does not begin anything after the end.
+func TestStepsInterrupted(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	c, err := loadSteps(t, s.URL, login+"      cleanup: [{url: /bye}]\n", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	o := c.Probe.Observe(ctx)
+	wantFailure(t, o, check.LocalShutdown)
+	if asked := s.requests(); len(asked) != 0 || o.Facts.Get("cleanup") != nil {
+		t.Errorf("asked %q, facts %v", asked, o.Facts)
+	}
+}
+
+// TestStepsInterruptedBetween cleans up what a step before the interrupt has left.
+func TestStepsInterruptedBetween(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	c, err := loadSteps(t, s.URL, login+`
+        - {name: slow, url: /slow}
+      cleanup: [{url: "/bye/${steps.login.json.user.id}"}, {url: "/undo/${steps.slow.status}"}]
+`, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	s.on("/slow", cancel)
+	o := c.Probe.Observe(ctx)
+	wantFailure(t, o, check.LocalShutdown)
+	if asked := s.requests(); len(asked) != 3 || asked[2] != "GET /bye/42" {
+		t.Errorf("asked %q", asked)
+	}
+}
+
+// TestStepsInterruptedCleanup makes all requests of cleanup, though an interrupt
+// comes while the first of them waits for an answer.
+func TestStepsInterruptedCleanup(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	c, err := loadSteps(t, s.URL, login+"      cleanup: [{url: /slow}, {url: /bye}]\n", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(timeout(t, patience))
+	s.on("/slow", cancel)
+	c.Probe.Observe(ctx)
+	if asked := s.requests(); len(asked) != 3 || asked[2] != "GET /bye" {
+		t.Errorf("asked %q", asked)
+	}
+}
+
+// TestStepsCleanUpAfterAPanic makes the requests of cleanup when a defect ends the
+// journey, and lets the panic go on to who makes a result of it.
+func TestStepsCleanUpAfterAPanic(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	c, err := loadSteps(t, s.URL, login+`
+        - {name: next, url: /next}
+      cleanup: [{url: "/bye/${steps.login.json.user.id}"}]
+`, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Probe.(*stepsProbe).requests[1].probe = nil
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is gone")
+			}
+		}()
+		c.Probe.Observe(timeout(t, patience))
+	}()
+	if asked := s.requests(); len(asked) != 2 || asked[1] != "GET /bye/42" {
+		t.Errorf("asked %q", asked)
+	}
+}
