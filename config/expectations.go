@@ -84,6 +84,9 @@ func (m *maker) lintOptions(d *decoder) *kind {
 	options := m.kind.New()
 	linter, ok := options.(check.Linter)
 	if !ok {
+		if _, own := options.(check.FactLister); own {
+			return nil
+		}
 		return m.kind
 	}
 	shape := m.file.decoder(m.file.scope())
