@@ -89,7 +89,7 @@ func (x *exchange) quic(ctx context.Context, conn *quicConn, q *question) error 
 	}
 	_ = stream.Close() // the question is whole
 	x.sent = time.Now()
-	msg, err := x.readStream(conn.ledger.reader(stream.StreamID(), stream))
+	msg, err := x.readStream(conn.ledger.Reader(stream.StreamID(), stream))
 	if err != nil {
 		return dnsEnded(ctx, err)
 	}

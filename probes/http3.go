@@ -119,7 +119,7 @@ func (c *http3Conn) open() error {
 	}
 	c.stream, c.freed = stream, bindStream(c.ctx, stream)
 	c.side.begins(uint64(stream.StreamID()))
-	c.budget = &budgetReader{from: c.q.ledger.reader(stream.StreamID(), stream), left: h2MaxHeadBytes}
+	c.budget = &budgetReader{from: c.q.ledger.Reader(stream.StreamID(), stream), left: h2MaxHeadBytes}
 	c.in = bufio.NewReaderSize(c.budget, 4<<10)
 	return nil
 }

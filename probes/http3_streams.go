@@ -12,6 +12,7 @@ import (
 	"github.com/quic-go/quic-go/quicvarint"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/quicledger"
 )
 
 // Types of frames and of unidirectional streams, and errors (RFC 9114, sections
@@ -71,7 +72,7 @@ const h3MaxSide = 64 << 10
 // are read in goroutines, at most quicSideStreams and one more.
 type http3Side struct {
 	conn    *quic.Conn
-	ledger  *quicLedger
+	ledger  *quicledger.Ledger
 	running sync.WaitGroup
 
 	mu      sync.Mutex
@@ -145,7 +146,7 @@ func (s *http3Side) ending() bool {
 
 // read reads one stream of the server's. Its error is a breach of HTTP/3.
 func (s *http3Side) read(stream *quic.ReceiveStream) error {
-	limited := &io.LimitedReader{R: s.ledger.reader(stream.StreamID(), stream), N: h3MaxSide}
+	limited := &io.LimitedReader{R: s.ledger.Reader(stream.StreamID(), stream), N: h3MaxSide}
 	in := bufio.NewReaderSize(limited, 64)
 	kind, err := quicvarint.Read(in)
 	if err != nil {
@@ -160,7 +161,7 @@ func (s *http3Side) read(stream *quic.ReceiveStream) error {
 		_, _ = io.Copy(io.Discard, in) // no table, so nothing of interest
 	}
 	stream.CancelRead(h3StreamUnwanted)
-	s.ledger.forget(stream.StreamID())
+	s.ledger.Forget(stream.StreamID())
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/ntp"
 )
 
 func init() {
@@ -42,6 +43,14 @@ func ntpFacts() []check.Fact {
 		check.Fact{Name: "mismatched", Type: check.Int, Doc: "datagrams that were passed over, because they do not answer the request"},
 	)
 }
+
+// Values of the fact leap.
+const (
+	leapNone           = "none"
+	leapInsert         = "insert"
+	leapDelete         = "delete"
+	leapUnsynchronised = "unsynchronised"
+)
 
 // ntpOptions are the options of the kind ntp.
 type ntpOptions struct {
@@ -110,13 +119,13 @@ func (p *ntpProbe) Observe(ctx context.Context) check.Observation {
 
 // ask sends the request and waits for its answer.
 func (p *ntpProbe) ask(j *journey, conn net.Conn) *check.Reason {
-	nonce := ntpNonce()
-	request := ntpRequest(nonce)
+	nonce := ntp.Nonce()
+	request := ntp.Request(nonce)
 	sent := time.Now()
 	_, err := conn.Write(request[:])
 	j.timed(check.PhaseSend, sent)
 	defer j.timed(check.PhaseWait, time.Now())
-	var buf [maxNTP]byte
+	var buf [ntp.MaxSize]byte
 	mismatched := 0
 	why := ""
 	for err == nil {
@@ -127,10 +136,10 @@ func (p *ntpProbe) ask(j *journey, conn net.Conn) *check.Reason {
 		// Both of our times are of one reading of the clock and a difference that
 		// setting the clock does not change.
 		took := time.Since(sent)
-		answer, wrong := parseNTP(buf[:n], nonce)
+		answer, wrong := ntp.Parse(buf[:n], nonce)
 		if wrong == "" {
 			j.obs.Set("mismatched", mismatched)
-			answer.report(&j.obs, sent, took)
+			reportNTP(&answer, &j.obs, sent, took)
 			return nil
 		}
 		mismatched++
@@ -146,6 +155,56 @@ func (p *ntpProbe) ask(j *journey, conn net.Conn) *check.Reason {
 		}
 	}
 	return reason
+}
+
+// reportNTP sets the facts of an answer to what was sent at a time and took so long.
+func reportNTP(m *ntp.Message, o *check.Observation, sent time.Time, took time.Duration) {
+	kiss := m.Kiss()
+	o.Set("kiss", kiss)
+	if kiss != "" {
+		o.Explain("kiss", check.ExpectCode("kiss"), "the server refuses: "+kissMeaning(kiss))
+	}
+	o.Set("stratum", m.Stratum)
+	o.Set("version", m.Version)
+	leap := [...]string{leapNone, leapInsert, leapDelete, leapUnsynchronised}[m.Leap]
+	o.Set("leap", leap)
+	if leap == leapUnsynchronised {
+		o.Explain("leap", check.ExpectCode("leap"), fmt.Sprintf("the server says that its own clock is not synchronised (stratum %d)", m.Stratum))
+	}
+	if m.Stratum == 0 { // it tells no time (RFC 5905 section 7.4)
+		return
+	}
+	// RFC 5905 section 8. The two halves may each be 68 years.
+	ahead, back := m.Received.Since(ntp.StampOf(sent)), m.Sent.Since(ntp.StampOf(sent.Add(took)))
+	offset := ahead/2 + back/2
+	rtt := max(0, took-m.Sent.Since(m.Received)) // clocks of different speed may make it negative
+	o.Set("offset", offset)
+	o.Set("off_by", max(offset, -offset))
+	o.Set("rtt", rtt)
+	o.Set("reference_id", m.ReferenceID())
+	if m.Set != 0 {
+		o.Set("reference_age", m.Sent.Since(m.Set))
+	}
+	o.Set("root.delay", m.RootDelay)
+	o.Set("root.dispersion", m.RootDispersion)
+	o.Set("root.distance", m.RootDelay/2+rtt/2+m.RootDispersion)
+	if m.Precision < 0 && m.Precision > -64 {
+		o.Set("precision", time.Duration(uint64(time.Second)>>-m.Precision))
+	}
+}
+
+// kissMeaning says what a kiss-o'-death means.
+func kissMeaning(code string) string {
+	switch code {
+	case "RATE":
+		return "RATE, it is asked too often"
+	case "DENY", "RSTR":
+		return code + ", it gives no access to this machine"
+	case "INIT", "STEP":
+		return code + ", it has no time yet"
+	default:
+		return code
+	}
 }
 
 // reproduce returns a shell line that shows the offset and sets no clock.

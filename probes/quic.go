@@ -13,6 +13,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/quicledger"
 )
 
 // Bounds of a QUIC connection. The windows are what the peer may send ahead, and
@@ -84,7 +85,7 @@ type quicConn struct {
 	*quicSocket
 	transport *quic.Transport
 	conn      *quic.Conn
-	ledger    *quicLedger
+	ledger    *quicledger.Ledger
 	flooded   atomic.Bool               // the ledger has ended it
 	code      quic.ApplicationErrorCode // to close with
 	failed    error                     // of the handshake
@@ -196,11 +197,11 @@ func (a quicAim) open(ctx context.Context, device string, from netip.Addr, to ne
 		return nil, err
 	}
 	q := &quicConn{quicSocket: &quicSocket{Conn: raw}, code: a.code}
-	q.ledger = newQUICLedger(func() {
+	q.ledger = quicledger.New(func() {
 		q.flooded.Store(true)
 		raw.Close() // which ends all: the connection itself must not be called from here
 	})
-	q.full = q.ledger.full
+	q.full = q.ledger.Full
 	q.transport = &quic.Transport{Conn: q.quicSocket}
 	config := q.asked.tlsConfig(q.quicSocket, a.plan, a.plan.nameFor(a.host), []string{a.protocol})
 	config.MinVersion, config.ClientSessionCache = tls.VersionTLS13, nil // RFC 9001, section 4.2
@@ -243,7 +244,7 @@ func (q *quicConn) config(ctx context.Context) *quic.Config {
 		MaxIncomingUniStreams:          quicSideStreams,
 		RequireStreamCreditRelease:     true, // in all, not at a time
 		DisablePathMTUDiscovery:        true,
-		Tracer:                         q.ledger.trace,
+		Tracer:                         q.ledger.Trace,
 	}
 }
 

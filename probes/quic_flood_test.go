@@ -257,6 +257,7 @@ func rawParameters(original []byte) (out []byte) {
 // TestQUICSmallPieces has a server that sends its streams in pieces behind a gap, so
 // that none can be read. It counts the heap that a probe holds of them.
 func TestQUICSmallPieces(t *testing.T) {
+	const largePiece = 128 // quic-go's MinStreamFrameBufferSize, from which on a piece costs more
 	for name, c := range map[string]struct {
 		size    int // of a piece
 		streams uint64

@@ -185,15 +185,10 @@ func TestQUICSlowReader(t *testing.T) {
 			}
 			defer bindStream(ctx, stream)()
 			_, _ = stream.Write([]byte("go"))
-			held := func() (memory int, readable int64) {
-				q.ledger.mu.Lock()
-				defer q.ledger.mu.Unlock()
-				return q.ledger.held, account(q.ledger.streams, stream.StreamID()).readable()
-			}
 			tick := time.NewTicker(time.Millisecond)
 			defer tick.Stop()
 			for {
-				memory, readable := held()
+				memory, readable := q.ledger.Held(stream.StreamID())
 				if q.full() || readable == int64(c.pieces) {
 					break
 				}
@@ -206,11 +201,11 @@ func TestQUICSlowReader(t *testing.T) {
 			if full := q.full(); full != c.full {
 				t.Errorf("full is %v", full)
 			}
-			got, err := io.ReadAll(q.ledger.reader(stream.StreamID(), stream))
+			got, err := io.ReadAll(q.ledger.Reader(stream.StreamID(), stream))
 			if err != nil || len(got) != c.pieces || q.flooded.Load() {
 				t.Errorf("%d bytes of %d, %v, ended for the pieces: %v", len(got), c.pieces, err, q.flooded.Load())
 			}
-			if memory, _ := held(); memory != 0 {
+			if memory, _ := q.ledger.Held(stream.StreamID()); memory != 0 {
 				t.Errorf("%d bytes are held of what was read", memory)
 			}
 		})
@@ -247,32 +242,5 @@ func TestDNSOverQUICSmallPieces(t *testing.T) {
 			wantFailure(t, o, "")
 			wantFacts(t, o, check.FactsOf(map[string]any{"answers": []string{"192.0.2.1"}}))
 		})
-	}
-}
-
-// TestQUICLedger has pieces that come twice, overlap or lie behind a gap.
-func TestQUICLedger(t *testing.T) {
-	l := newQUICLedger(func() {})
-	a := account(l.streams, 0)
-	for _, c := range []struct {
-		start, end int64
-		cost       int
-	}{
-		{0, 1, pieceCost}, {0, 1, 0}, {5, 5, 0}, {5, 6, pieceCost}, {5, 7, pieceCost}, {10, 10 + largePiece, pieceCost + packetCost},
-	} {
-		if got := a.add(quicPiece{c.start, c.end}); got != c.cost {
-			t.Errorf("[%d,%d) costs %d, want %d", c.start, c.end, got, c.cost)
-		}
-		l.held += c.cost
-	}
-	if got := a.readable(); got != 1 {
-		t.Errorf("readable to %d", got)
-	}
-	if _, err := io.ReadAll(l.reader(0, bytes.NewReader(make([]byte, 7)))); err != nil || l.held != pieceCost+packetCost || l.waiting() {
-		t.Errorf("%d bytes are held, waiting %v, %v", l.held, l.waiting(), err)
-	}
-	l.forget(0)
-	if got := a.add(quicPiece{500, 501}); got != 0 || l.held != 0 {
-		t.Errorf("a stream that is forgotten holds %d, a new piece %d", l.held, got)
 	}
 }
