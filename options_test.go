@@ -134,3 +134,15 @@ func TestFactsNeedTheirOptions(t *testing.T) {
 		t.Errorf("%d facts of options", brought)
 	}
 }
+
+// TestAllMissingOptionsAtOnce tells of each option that an expectation lacks.
+func TestAllMissingOptionsAtOnce(t *testing.T) {
+	text := "version: 1\nchecks: [{name: a, http: {url: 'http://h.example/'}, expect: ['cold.latency < 1s', 'dns.age < 1s', 'v4.up']}]\n"
+	loader := config.Loader{Kinds: probes.Kinds(), Stdin: strings.NewReader(text)}
+	_, err := loader.Load(t.Context(), "-")
+	for _, want := range []string{"cold.latency, which", "dns.age, which", "v4.up, which"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v\nwant %s", err, want)
+		}
+	}
+}

@@ -50,6 +50,14 @@ type Targeter interface {
 // addition to those of its kind.
 type FactLister interface{ ListFacts() []Fact }
 
+// Linter is implemented by options that hold expressions. Lint finds what is wrong
+// with them where the check is not built, for it is disabled or not selected. Texts
+// with a variable in them are empty then: known tells whether the facts that
+// ListFacts returns are all the same those of the check.
+type Linter interface {
+	Lint(compile func(text string, facts []Fact) (Test, error)) (known bool, errs error)
+}
+
 // Deferring is implemented by options whose texts may hold references that only
 // a run can expand, such as ${steps.login.status}. They reach Build as [Deferred]
 // splits them.

@@ -25,7 +25,7 @@ func TestLoopStaysWithinDescriptors(t *testing.T) {
 		if tt.flag > 0 {
 			limits.InFlight = int(tt.flag)
 		}
-		l := f.loop(nil, limits, 0, nil, func(message, _ string) { warnings = append(warnings, message) })
+		l := f.loop(limits, 0, nil, func(message, _ string) { warnings = append(warnings, message) })
 		if told := slices.ContainsFunc(warnings, func(w string) bool { return strings.HasPrefix(w, tt.asked) }); told != (tt.asked != "") || len(warnings) > 1 {
 			t.Errorf("%+v: told %q", tt, warnings)
 		}

@@ -32,15 +32,14 @@ type loopFlags struct {
 func (f *loopFlags) register(a *App, c *cobra.Command) {
 	flags := c.Flags()
 	f.registerSelection(a, c)
-	flags.Var(&f.inFlight, "in-flight", "how many runs may be under way at once; the file's limits.in_flight by default, else 1024")
+	flags.Var(&f.inFlight, "in-flight", "how many probes may be under way at once; the file's limits.in_flight by default, else 1024")
 	flags.Var(&f.perHost, "per-host", "how many of them to one host; the file's limits.per_host by default, else any number")
-	flags.Var(&f.perHostRate, "per-host-rate", "how many runs a second may begin to one host; the file's limits.per_host_rate by default, else any number")
+	flags.Var(&f.perHostRate, "per-host-rate", "how many probes a second may begin to one host; the file's limits.per_host_rate by default, else any number")
 }
 
-// loop makes a loop for checks, which are to be given to Replace. It has as
-// many places as wanted, if the process may have as many descriptors as that
+// loop makes a loop. It has as many places as wanted, if the process may have as many descriptors as that
 // takes; else warn hears of it, if it is the user who wanted them.
-func (f *loopFlags) loop(checks []*check.Check, limits scheduler.Limits, grace time.Duration, sink check.Sink, warn func(message, hint string)) *scheduler.Loop {
+func (f *loopFlags) loop(limits scheduler.Limits, grace time.Duration, sink check.Sink, warn func(message, hint string)) *scheduler.Loop {
 	asked := fmt.Sprintf("limits.in_flight of %d", limits.InFlight)
 	switch {
 	case f.inFlight > 0:
@@ -48,7 +47,7 @@ func (f *loopFlags) loop(checks []*check.Check, limits scheduler.Limits, grace t
 	case limits.InFlight == 0:
 		asked, limits.InFlight = "", scheduler.DefaultInFlight
 	}
-	most, limit := places(checks, limits.InFlight, spareServing)
+	most, limit := places(nil, limits.InFlight, spareServing) // they count probes, whatever the checks are
 	if limit > 0 && asked != "" {
 		warn(fewer(asked, most, limit))
 	}

@@ -195,7 +195,7 @@ func (d *server) build(set *config.Set) {
 	}
 	d.grace = d.flags.graceOf(set.Checks)
 	d.limits = set.Limits
-	d.loop = d.flags.loop(set.Checks, d.flags.limits(set.Limits), d.grace, sinks, func(message, hint string) { d.log.Warn(message, "hint", hint) })
+	d.loop = d.flags.loop(d.flags.limits(set.Limits), d.grace, sinks, func(message, hint string) { d.log.Warn(message, "hint", hint) })
 	d.apply(set)
 	d.web.Reloaded(nil)
 }

@@ -81,7 +81,7 @@ func (a *App) watch(ctx context.Context, f *watchFlags, files []string) error {
 	} else {
 		w.sink = watch.Lines(a.Stdout, w.options)
 	}
-	w.loop = f.loop(set.Checks, f.limits(set.Limits), longestGrace, w, a.warn)
+	w.loop = f.loop(f.limits(set.Limits), longestGrace, w, a.warn)
 	w.loop.Replace(set.Checks)
 	return a.attend(ctx, w)
 }

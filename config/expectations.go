@@ -60,11 +60,12 @@ func items(merged *yaml.Node, key string) []*yaml.Node {
 // lintExpectations compiles the expressions that need no values, for checks
 // that are disabled or not selected.
 func (m *maker) lintExpectations() {
-	if _, own := m.kind.New().(check.FactLister); own {
-		return // what facts there are is not known without values
-	}
 	d := m.file.decoder(nil)
 	d.lint = true
+	defer func(base *kind) { m.kind = base }(m.kind)
+	if m.kind = m.lintOptions(d); m.kind == nil {
+		return // what facts there are is not known without values
+	}
 	for _, level := range []check.Level{check.Expect, check.Prefer} {
 		for _, n := range items(m.merged, level.String()) {
 			if n.Kind != yaml.ScalarNode || isNull(n) {
@@ -75,6 +76,37 @@ func (m *maker) lintExpectations() {
 			}
 		}
 	}
+}
+
+// lintOptions looks at the expressions in the options. It returns the kind with the
+// facts that they bring along, or nil when these are not known.
+func (m *maker) lintOptions(d *decoder) *kind {
+	options := m.kind.New()
+	linter, ok := options.(check.Linter)
+	if !ok {
+		if _, own := options.(check.FactLister); own {
+			return nil
+		}
+		return m.kind
+	}
+	shape := m.file.decoder(m.file.scope())
+	shape.lint, shape.report = true, func(*yaml.Node, int, string, string) {} // it was reported
+	end := shape.deferring(options)
+	if m.block != nil {
+		shape.value(m.block, reflect.ValueOf(options), &field{name: m.kind.Name})
+	}
+	end()
+	if shape.failed {
+		return nil
+	}
+	known, err := linter.Lint(compileFor)
+	for _, e := range check.OptionErrors(err) {
+		d.failOption(optionNode(m.block, m.key, e.Option), e)
+	}
+	if !known {
+		return nil
+	}
+	return m.kind.of(options)
 }
 
 // compile compiles an expression and reports one that is wrong, or that needs
@@ -132,11 +164,15 @@ func (in *load) needs(s *shared) func(fact string) bool {
 func (k *kind) finish(c *check.Check, options check.Options, d *decoder, user []check.Expectation, s *shared, at func(option string) *yaml.Node) bool {
 	in := d.load
 	s.setUser(user, k.facts)
+	complete := true
 	for _, f := range s.optional {
 		if option, ok := lacks(options, f.Option); ok {
 			d.fail(at(option), whole, "an expectation names "+f.Name+", which is never there without "+f.Option, "set it, or leave the expectation out")
-			return false
+			complete = false
 		}
+	}
+	if !complete {
+		return false
 	}
 	plan, err := options.Build(check.Setup{Needs: in.needs(s), Getenv: in.getenv, Version: in.Version, Compile: compileFor, Last: &k.last})
 	d.secrets = append(d.secrets, plan.Secrets...)

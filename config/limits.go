@@ -28,10 +28,10 @@ func (l Limits) Equal(o Limits) bool {
 
 // limitsSpec are the keys of limits at the top level.
 type limitsSpec struct {
-	InFlight    int            `yaml:"in_flight" doc:"runs that may be under way at once; 1024 by default"`
+	InFlight    int            `yaml:"in_flight" doc:"probes that may be under way at once; 1024 by default"`
 	PerHost     int            `yaml:"per_host" doc:"how many of them to one host; no limit by default"`
-	PerHostRate rate           `yaml:"per_host_rate" doc:"how many runs may begin to one host, such as 10/s or 30/m; no limit by default"`
-	Kinds       map[string]int `yaml:"kinds" doc:"how many runs of one kind may be under way at once, such as {icmp: 100}; no limit by default"`
+	PerHostRate rate           `yaml:"per_host_rate" doc:"how many probes may begin to one host, such as 10/s or 30/m; no limit by default"`
+	Kinds       map[string]int `yaml:"kinds" doc:"how many probes of one kind may be under way at once, such as {icmp: 100}; no limit by default"`
 }
 
 // rate is a number per second, written as 10/s, 30/m or 100/h.

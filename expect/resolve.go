@@ -348,6 +348,22 @@ func (r *resolver) unknownFact(offset int, names []string) *Error {
 	case slices.Contains(builtins(), name):
 		return err.hint("a function is called with brackets, as in %s(...)", name)
 	}
-	slices.Sort(known)
-	return err.hint("the facts are %s", strings.Join(known, ", "))
+	return err.hint("the facts are %s", strings.Join(abridged(known), ", "))
+}
+
+// mostNamed is how many facts a hint names one by one.
+const mostNamed = 120
+
+// abridged sorts names. Of very many, those that begin with the same two steps, such
+// as the facts of one request of a journey, become one: steps.login.*.
+func abridged(names []string) []string {
+	if len(names) > mostNamed {
+		for i, name := range names {
+			if steps := strings.SplitN(name, ".", 3); len(steps) == 3 {
+				names[i] = steps[0] + "." + steps[1] + ".*"
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

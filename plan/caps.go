@@ -65,7 +65,7 @@ func (p *Plan) judge(caps Caps) {
 		p.exceed("max-descriptors", descriptorHint,
 			fmt.Sprintf("%s, more than %d", count(worst, "open file"), caps.Descriptors),
 			p.Checks, func(c *Check) float64 {
-				return float64(c.tries()*max(c.Footprint().AtOnce, 1)) * c.Timeout.Seconds() / every(c.IntervalFailing, c.Longest).Seconds()
+				return float64(c.tries()*c.atOnce) * c.Timeout.Seconds() / every(c.IntervalFailing, c.Longest).Seconds()
 			})
 	}
 }
@@ -174,7 +174,7 @@ func (p *Plan) warn(caps Caps) {
 	}
 	if limit := p.Limits.InFlight; limit > 0 && p.Loop.InFlight > limit {
 		p.Warnings = append(p.Warnings, Warning{
-			fmt.Sprintf("%d runs are under way at once when all hang, and %d may be: runs would wait or be missed", p.Loop.InFlight, limit),
+			fmt.Sprintf("%d probes are under way at once when all hang, and %d may be: runs would wait or be missed", p.Loop.InFlight, limit),
 			"raise limits.in_flight, or make timeouts shorter",
 		})
 	}

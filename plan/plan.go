@@ -68,6 +68,7 @@ type Check struct {
 	host, port string
 	ports      int // local ports that an attempt leaves in TIME_WAIT
 	parts      int // probes that an attempt is made of at most
+	atOnce     int // of them that are under way together at most
 	single     int // attempts of a run that are looked at one by one
 }
 
@@ -128,7 +129,7 @@ func (d *Destination) Peak() int { return max(d.Steady.Peak, d.Failing.Peak) }
 type Loop struct {
 	Steady, Failing Rate
 	Scheduled       int  // checks with windows, which are taken to be open
-	InFlight        int  // runs under way at the peak when all hang
+	InFlight        int  // probes under way at the peak when all hang
 	InFlightExact   bool // else it is the most that it can be
 	Descriptors     int  // that takes, within the limits
 	Ports           int  // the most of a destination
@@ -166,7 +167,7 @@ func New(o Options) *Plan {
 func newCheck(c *check.Check) Check {
 	out := Check{
 		Check: c, Interval: scheduler.Period(c, false), IntervalFailing: scheduler.Period(c, true), Timeout: scheduler.Timeout(c),
-		ports: c.Footprint().Ports, parts: max(c.Footprint().Probes, 1),
+		ports: c.Footprint().Ports, parts: max(c.Footprint().Probes, 1), atOnce: max(c.Footprint().AtOnce, 1),
 	}
 	out.Longest = out.lasts(out.tries(), out.Timeout)
 	return out
@@ -264,7 +265,7 @@ func (c *Check) begins(trains []train, failing bool) []train {
 
 // hangs appends the times of attempts that take their timeout.
 func (c *Check) hangs(trains []train) []train {
-	return c.trains(trains, c.IntervalFailing, c.tries(), 1, c.Timeout, c.Timeout)
+	return c.trains(trains, c.IntervalFailing, c.tries(), c.atOnce, c.Timeout, c.Timeout)
 }
 
 // trains appends a train for each of so many tries of a run, of so many parts: it
@@ -348,11 +349,13 @@ func (p *Plan) loop() Loop {
 	all := pointers(p.Checks)
 	l := Loop{Steady: rate(all, false, mostEdges), Failing: rate(all, true, mostEdges)}
 	var trains []train
-	kept, single := 0, true
+	kept, allOfThem, widest, single := 0, 0, 0, true
 	for i := range p.Checks {
 		c := &p.Checks[i]
 		trains = c.hangs(trains)
 		kept += c.Footprint().Kept
+		allOfThem += c.atOnce
+		widest = max(widest, c.atOnce)
 		single = single && c.single > 0
 		if c.Schedule != nil {
 			l.Scheduled++
@@ -360,8 +363,9 @@ func (p *Plan) loop() Loop {
 	}
 	l.InFlight, l.InFlightExact = peak(trains, mostEdges)
 	l.InFlightExact = l.InFlightExact && single
-	l.InFlight = min(l.InFlight, len(all)) // a check never runs twice at once
-	l.Descriptors = check.Descriptors(p.all(), min(l.InFlight, p.Limits.InFlight), p.Machine.PerProbe) + kept + p.Machine.SpareLoop
+	l.InFlight = min(l.InFlight, allOfThem) // a check never runs twice at once
+	// A run of more probes than there are places is alone.
+	l.Descriptors = min(l.InFlight, max(p.Limits.InFlight, widest))*p.Machine.PerProbe + kept + p.Machine.SpareLoop
 	return l
 }
 

@@ -81,7 +81,9 @@ func (p *httpProbe) observe(ctx context.Context, jar *cookieJar) check.Observati
 	j.from = p.home.route.from()
 	from := j.from
 	run := &httpRun{p: p, j: j, cookies: newCookieStore(p, jar)}
-	j.obs.Reproduce = func() string { return p.reproduce(timeout, from, run.cookies.curl()...) }
+	j.obs.Reproduce = func() string {
+		return p.reproduce(timeout, from, append(run.cookies.curl(), run.curlResolved()...)...)
+	}
 	reason := run.authorize(ctx)
 	if reason == nil {
 		reason = run.follow(ctx)

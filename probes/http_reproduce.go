@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -136,6 +137,23 @@ func curlTLS(c *shellLine, t *TLS) {
 	if t.Insecure {
 		c.add("-k")
 	}
+}
+
+// curlResolved tells curl the address that the check's own resolver gave, for it
+// would ask the system's.
+func (r *httpRun) curlResolved() []string {
+	o := &r.p.options
+	ip, err := netip.ParseAddr(fmt.Sprint(r.j.obs.Facts.Get("ip")))
+	host, port := hostPort(r.p.start)
+	_, literal := netip.ParseAddr(host)
+	if o.Resolver == "" || o.pin() != "" || r.via != nil || len(r.seen) > 0 || err != nil || literal == nil {
+		return nil
+	}
+	address := ip.String()
+	if ip.Is6() {
+		address = "[" + address + "]"
+	}
+	return []string{"--resolve", host + ":" + port + ":" + address}
 }
 
 // curlServerName replaces the URL's host by the TLS server name and connects

@@ -61,18 +61,14 @@ type stepsBuilder struct {
 	tokens  map[string]*tokenSource // by all that they depend on
 	secrets []string
 	errs    []error
+	lint    bool // a text may be empty for want of its variables' values
 }
 
 // Build validates the options.
 func (o *stepsOptions) Build(s check.Setup) (check.Plan, error) {
 	b := &stepsBuilder{setup: s, options: o, probe: new(stepsProbe), users: make(map[*step][]check.Expectation), tokens: make(map[string]*tokenSource)}
 	b.block()
-	for i := range o.Requests {
-		b.add(&b.probe.requests, &o.Requests[i], fmt.Sprintf("requests[%d]", i), "")
-	}
-	for i := range o.Cleanup {
-		b.add(&b.probe.cleanup, &o.Cleanup[i], fmt.Sprintf("cleanup[%d]", i), fmt.Sprintf("cleanup%d", i+1))
-	}
+	b.begin()
 	for i, st := range b.probe.requests {
 		b.refer(st, b.probe.requests[:i], b.probe.requests[i:])
 		b.expect(st, &o.Requests[i], b.probe.requests[:i])
@@ -151,6 +147,17 @@ func (b *stepsBuilder) block() {
 	}
 }
 
+// begin begins all steps.
+func (b *stepsBuilder) begin() {
+	o := b.options
+	for i := range o.Requests {
+		b.add(&b.probe.requests, &o.Requests[i], fmt.Sprintf("requests[%d]", i), "")
+	}
+	for i := range o.Cleanup {
+		b.add(&b.probe.cleanup, &o.Cleanup[i], fmt.Sprintf("cleanup[%d]", i), fmt.Sprintf("cleanup%d", i+1))
+	}
+}
+
 // add begins a step.
 func (b *stepsBuilder) add(to *[]*step, r *stepRequest, option, name string) {
 	st := &step{
@@ -172,6 +179,9 @@ func (b *stepsBuilder) add(to *[]*step, r *stepRequest, option, name string) {
 		b.fail(check.OptionErrorf(option+".name", "the step %s stands here twice", st.name))
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.Capture)) {
+		if b.lint && r.Capture[key] == "" {
+			continue
+		}
 		path, err := parseFactPath(r.Capture[key])
 		if err == nil && path.fact.Name == "captures" {
 			err = errors.New("captures cannot be captured")
@@ -187,7 +197,7 @@ func (b *stepsBuilder) add(to *[]*step, r *stepRequest, option, name string) {
 		st.wants(path)
 	}
 	for key := range r.Extract {
-		if r.Extract[key] == nil {
+		if r.Extract[key] == nil && !b.lint {
 			b.fail(check.OptionErrorf(option+".extract."+key, "is empty"))
 		}
 	}
@@ -271,6 +281,9 @@ func (b *stepsBuilder) expect(st *step, r *stepRequest, before []*step) {
 		level  check.Level
 	}{{"expect", r.Expect, check.Expect}, {"prefer", r.Prefer, check.Prefer}} {
 		for i, text := range list.texts {
+			if b.lint && text == "" {
+				continue
+			}
 			option := fmt.Sprintf("%s.%s[%d]", st.option, list.option, i)
 			if parts := check.Deferred(text); len(parts) > 1 {
 				b.failText(option, text, 0, hinted("write "+parts[1]+" without ${}", "an expectation names facts of steps before as they are"))

@@ -127,32 +127,58 @@ func (r *stepsRun) travel(ctx context.Context) {
 func (r *stepsRun) tidy(ctx context.Context) {
 	start, idle := time.Now(), r.j.idle
 	defer func() { r.j.idle = idle + time.Since(start) }()
-	if errors.Is(ctx.Err(), context.Canceled) && r.begun {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastTidying)
-		defer cancel()
+	if !r.begun && errors.Is(ctx.Err(), context.Canceled) {
+		return
 	}
-	obs := &r.j.obs
+	var end time.Time // of the time after an interrupt
 	for i, s := range r.p.cleanup {
-		if errors.Is(ctx.Err(), context.Canceled) || slices.ContainsFunc(s.refs, r.lacks) {
+		if slices.ContainsFunc(s.refs, r.lacks) {
 			continue
 		}
-		each, cancel := ctx, context.CancelFunc(func() {})
-		if deadline, ok := ctx.Deadline(); ok {
-			each, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(r.p.cleanup)-i))
+		left := time.Duration(len(r.p.cleanup) - i)
+		if end.IsZero() && errors.Is(ctx.Err(), context.Canceled) {
+			end = time.Now().Add(lastTidying * left / time.Duration(len(r.p.cleanup)))
 		}
+		each, cancel := r.outliving(ctx, left, end)
 		made, o := r.step(each, s)
 		cancel()
-		r.secrets(o.Secrets)
-		if _, known := obs.Facts.Lookup("cleanup"); !known {
-			obs.Set("cleanup", true)
-		}
-		if _, known := obs.Because["cleanup"]; !known && made.verdict != check.Up && made.verdict != check.Degraded {
-			obs.Set("cleanup", false)
-			obs.Explain("cleanup", made.reason.Code, "cleanup: "+made.reason.Message)
-			if obs.Facts.Get("journey") == true { // there is nothing else to show
-				obs.Reproduce = r.line
-			}
+		r.tidied(made, o)
+	}
+}
+
+// outliving is the context of the next of so many requests of cleanup. It has its
+// part of the time until ctx's deadline; of that after an interrupt, which ends at
+// end, if there has been one; and else of that which one leaves that is to come.
+func (r *stepsRun) outliving(ctx context.Context, left time.Duration, end time.Time) (context.Context, context.CancelFunc) {
+	inner := context.WithoutCancel(ctx)
+	if !end.IsZero() {
+		return context.WithTimeout(inner, time.Until(end)/left)
+	}
+	var cancel context.CancelFunc
+	if deadline, ok := ctx.Deadline(); ok {
+		inner, cancel = context.WithTimeout(inner, time.Until(deadline)/left)
+	} else {
+		inner, cancel = context.WithCancel(inner)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		last := time.AfterFunc(lastTidying/time.Duration(len(r.p.cleanup)), cancel)
+		context.AfterFunc(inner, func() { last.Stop() })
+	})
+	return inner, func() { stop(); cancel() }
+}
+
+// tidied puts a request of cleanup into the record.
+func (r *stepsRun) tidied(made outcome, o *check.Observation) {
+	obs := &r.j.obs
+	r.secrets(o.Secrets)
+	if _, known := obs.Facts.Lookup("cleanup"); !known {
+		obs.Set("cleanup", true)
+	}
+	if _, known := obs.Because["cleanup"]; !known && made.verdict != check.Up && made.verdict != check.Degraded {
+		obs.Set("cleanup", false)
+		obs.Explain("cleanup", made.reason.Code, "cleanup: "+made.reason.Message)
+		if obs.Facts.Get("journey") == true { // there is nothing else to show
+			obs.Reproduce = r.line
 		}
 	}
 }

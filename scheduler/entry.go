@@ -21,6 +21,9 @@ type entry struct {
 	seq      uint64
 	missed   int // slots passed over since the last result
 
+	width    int // probes of its next run that are under way together, as far as is known
+	most     int // by which the width was first estimated
+	held     int // places that its run has taken, as many as it has probes
 	place    place
 	failing  bool  // the last verdict was down
 	unwell   bool  // the last verdict was down or degraded
@@ -41,8 +44,20 @@ const (
 )
 
 func newEntry(c *check.Check) *entry {
-	return &entry{check: c, hash: hashOf(c.ID)}
+	return &entry{check: c, hash: hashOf(c.ID), width: 1}
 }
+
+// set gives the entry its check. As long as that makes as many probes at most as
+// the one before, what was seen of their number still holds.
+func (e *entry) set(c *check.Check, most int) {
+	if e.check = c; e.most != most {
+		e.most, e.width = most, most
+	}
+}
+
+// mostProbes returns how many probes of a run of the check are under way together
+// at most.
+func mostProbes(c *check.Check) int { return max(c.Footprint().AtOnce, 1) }
 
 // period returns the interval that applies now, in nanoseconds.
 func (e *entry) period() int64 { return int64(Period(e.check, e.unwell)) }

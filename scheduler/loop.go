@@ -11,7 +11,7 @@ import (
 
 // Defaults of a Loop.
 const (
-	DefaultInFlight = 1024            // runs at once
+	DefaultInFlight = 1024            // probes at once
 	DefaultOutbox   = 16384           // results that may wait for the sink
 	DefaultGrace    = 5 * time.Second // for runs in flight after Stop
 )
@@ -26,12 +26,14 @@ const (
 	calm      = int64(time.Second)            // after the width was halved, before it changes again
 )
 
-// Limits bound what a Loop has in flight.
+// Limits bound what a Loop has in flight. They count probes: a run is one, and one
+// that goes to several addresses, families or servers at once is as many. A run of
+// more probes than a limit allows is alone there.
 type Limits struct {
-	InFlight    int     // runs in all; 0: DefaultInFlight
-	PerHost     int     // runs for one Check.Host; 0: no limit
-	PerHostRate float64 // runs that begin for one Check.Host, per second; 0: no limit
-	// Kinds bounds the runs of one Check.Kind; one that is missing or below 1 has
+	InFlight    int     // in all; 0: DefaultInFlight
+	PerHost     int     // for one Check.Host; 0: no limit
+	PerHostRate float64 // that begin for one Check.Host, per second; 0: no limit
+	// Kinds bounds those of one Check.Kind; one that is missing or below 1 has
 	// no limit. Checks that are down get a quarter of a kind's places at most, as
 	// they do of all.
 	Kinds map[string]int
@@ -240,7 +242,7 @@ func (l *Loop) turn() (time.Duration, bool) {
 		if e := l.due.pop(); stalled && now-e.due > overdue {
 			l.pass(e, now)
 		} else {
-			l.ripe(e, now)
+			l.ripe(e, now, nil)
 		}
 	}
 	l.wake = now + int64(longSleep)
@@ -288,10 +290,7 @@ func (l *Loop) start(e *entry, now int64) {
 	l.stats.Missed += uint64(e.missed - before)
 	e.seq++
 	l.stats.Started++
-	l.stats.InFlight++
-	if e.suspect {
-		l.stats.Suspects++
-	}
+	l.enter(e, e.held)
 	if n := len(l.idle); n > 0 {
 		w := l.idle[n-1]
 		l.idle[n-1] = nil
@@ -326,7 +325,7 @@ func (l *Loop) measure(e *entry, r *check.Result) check.Verdict {
 	l.mu.Unlock()
 
 	scheduled := l.clock.wall().Add(-queued)
-	l.meter.run(ctx, c, r)
+	l.meter.run(ctx, l.counted(e, c), r)
 	r.Origin, r.Seq, r.Missed = l.options.Origin, seq, missed
 	r.Scheduled, r.Queued = scheduled, queued
 	l.out.put(r)
@@ -342,10 +341,7 @@ func (l *Loop) finish(w *worker, e *entry, verdict check.Verdict, exhausted bool
 	if verdict != check.Unknown { // which says nothing about the target
 		e.failing, e.unwell = verdict == check.Down, verdict != check.Up
 	}
-	l.stats.InFlight--
-	if e.suspect {
-		l.stats.Suspects--
-	}
+	l.enter(e, -e.held)
 	l.adapt(now, exhausted)
 	if e.place = nowhere; !e.removed {
 		l.plan(e, now)
@@ -371,30 +367,6 @@ func (l *Loop) adapt(now int64, exhausted bool) {
 		s.Width, l.shrunk = narrower(s.Width, s.InFlight), now
 	case s.Width < most && now-l.grown >= int64(growEvery):
 		s.Width, l.grown = wider(s.Width, most), now
-	}
-}
-
-// fill starts what waits for a place, checks that are not down first.
-func (l *Loop) fill(now int64) {
-	for !l.stopping && l.ctx.Err() == nil && l.stats.InFlight < l.stats.Width {
-		e := l.healthy.pop()
-		if e == nil && l.stats.Suspects < share(l.stats.Width) {
-			e = l.suspects.pop()
-		}
-		if e == nil {
-			return
-		}
-		l.stats.Waiting--
-		switch {
-		case e.removed:
-			e.place = nowhere
-			l.release(e, now)
-		case e.outside(now, l.ahead):
-			l.release(e, now)
-			l.pass(e, now)
-		default:
-			l.start(e, now)
-		}
 	}
 }
 

@@ -88,6 +88,14 @@ func (q *fifo) push(e *entry) {
 	q.items = append(q.items, e)
 }
 
+// first returns the oldest entry, or nil, and leaves it there.
+func (q *fifo) first() *entry {
+	if q.len() == 0 {
+		return nil
+	}
+	return q.items[q.head]
+}
+
 // pop takes the oldest entry, or nil.
 func (q *fifo) pop() *entry {
 	if q.len() == 0 {

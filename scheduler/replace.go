@@ -23,7 +23,7 @@ func (l *Loop) Replace(checks []*check.Check) {
 			e = newEntry(c)
 		}
 		entries[c.ID] = e
-		changes = append(changes, change{e, c, l.hostOf(c, hosts)})
+		changes = append(changes, change{e, c, l.hostOf(c, hosts), mostProbes(c)})
 	}
 
 	defer closeAll(l.losers(entries, changes)) // when the lock is free again
@@ -40,6 +40,7 @@ type change struct {
 	entry *entry
 	check *check.Check
 	host  *host
+	most  int
 }
 
 // losers returns the checks that are gone or have another in their place.
@@ -90,7 +91,8 @@ func (l *Loop) apply(changes []change) {
 		if !e.check.Schedule.Equal(c.check.Schedule) {
 			e.interval = 0 // its slot is chosen again below
 		}
-		e.check, e.host, e.kind = c.check, c.host, l.kinds[c.check.Kind]
+		e.set(c.check, c.most)
+		e.host, e.kind = c.host, l.kinds[c.check.Kind]
 		if e.place == nowhere {
 			e.plan(now, l.ahead)
 			e.place = queued

@@ -210,9 +210,9 @@ func newEngineCollector(stats func() scheduler.Stats) *engineCollector {
 	}
 	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
 	add(gauge, "sonde_checks", "Checks that are run", func(s *scheduler.Stats) float64 { return float64(s.Checks) })
-	add(gauge, "sonde_in_flight", "Runs in flight", func(s *scheduler.Stats) float64 { return float64(s.InFlight) })
-	add(gauge, "sonde_in_flight_down", "Runs in flight of checks that were down", func(s *scheduler.Stats) float64 { return float64(s.Suspects) })
-	add(gauge, "sonde_in_flight_limit", "Runs that may be in flight now; fewer than asked for when descriptors run out", func(s *scheduler.Stats) float64 { return float64(s.Width) })
+	add(gauge, "sonde_in_flight", "Probes in flight", func(s *scheduler.Stats) float64 { return float64(s.InFlight) })
+	add(gauge, "sonde_in_flight_down", "Probes in flight of checks that were down", func(s *scheduler.Stats) float64 { return float64(s.Suspects) })
+	add(gauge, "sonde_in_flight_limit", "Probes that may be in flight now; fewer than asked for when descriptors run out", func(s *scheduler.Stats) float64 { return float64(s.Width) })
 	add(gauge, "sonde_waiting", "Runs that are due and have no place yet", func(s *scheduler.Stats) float64 { return float64(s.Waiting) })
 	add(counter, "sonde_runs_total", "Runs that began", func(s *scheduler.Stats) float64 { return float64(s.Started) })
 	add(counter, "sonde_missed_total", "Slots that passed without a run", func(s *scheduler.Stats) float64 { return float64(s.Missed) })
