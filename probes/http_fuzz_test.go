@@ -111,7 +111,7 @@ func FuzzHTTP2(f *testing.F) {
 }
 
 func FuzzHTTPURL(f *testing.F) {
-	for _, seed := range []string{"http://a/", "https://user:pw@bücher.example:443/a b?c#d", "http://[::1%25lo]:80", "http://a:b@c:d/", "http://a/?b c", "%"} {
+	for _, seed := range []string{"http://a/", "https://user:pw@bücher.example:443/a b?c#d", "http://[::1%25lo]:80", "http://[::1%25l\x8b]:", "http://a:b@c:d/", "http://a/?b c", "%"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
