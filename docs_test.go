@@ -205,3 +205,65 @@ func TestDocumentedExpectations(t *testing.T) {
 		}
 	}
 }
+
+// TestDocumentedTargets makes the checks of each `sonde check` in the pages that
+// stands on a line of its own.
+func TestDocumentedTargets(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := regexp.MustCompile(`(?m)^    sonde check (.+)$`)
+	env := func(string) (string, bool) { return "secret of a page", true }
+	loader := config.Loader{Kinds: probes.Kinds(), LookupEnv: env}
+	targets := 0
+	for _, name := range append(pages, "README.md") {
+		for _, m := range command.FindAllStringSubmatch(page(t, name), -1) {
+			named, o := checkArguments(t, m[1])
+			for _, target := range named {
+				targets++
+				if _, err := loader.Target(target, o); err != nil {
+					t.Errorf("%s has %q: %v", name, m[0], err)
+				}
+			}
+		}
+	}
+	if targets < 20 {
+		t.Errorf("the pages have %d targets; are they still found?", targets)
+	}
+}
+
+// checkArguments takes the arguments of `sonde check` apart as a shell does, as
+// far as the pages have them.
+func checkArguments(t *testing.T, line string) (targets []string, o config.TargetOptions) {
+	t.Helper()
+	var words []string
+	for _, m := range regexp.MustCompile(`'([^']*)'|"([^"]*)"|([^\s'"]+)`).FindAllStringSubmatch(line, -1) {
+		words = append(words, m[1]+m[2]+m[3])
+	}
+	for len(words) > 0 {
+		word := words[0]
+		words = words[1:]
+		if !strings.HasPrefix(word, "-") {
+			targets = append(targets, word)
+			continue
+		}
+		if len(words) == 0 {
+			t.Fatalf("%q ends with a flag", line)
+		}
+		value := words[0]
+		words = words[1:]
+		switch word {
+		case "--expect":
+			o.Expect = append(o.Expect, value)
+		case "--prefer":
+			o.Prefer = append(o.Prefer, value)
+		case "--set":
+			path, text, _ := strings.Cut(value, "=")
+			o.Settings = append(o.Settings, config.Setting{Path: path, Value: text, Flag: word})
+		default:
+			t.Fatalf("%q has a flag that this test does not know", line)
+		}
+	}
+	return targets, o
+}

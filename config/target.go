@@ -19,7 +19,8 @@ import (
 
 // TargetOptions are what the command line says of its targets. References such
 // as ${VAR} are expanded in the values of Settings as in a file, because a
-// secret must not stand in a process's arguments; they are not in the target.
+// secret must not stand in a process's arguments. They are not in the target: who
+// may only name targets shall not get hold of this machine's secrets.
 type TargetOptions struct {
 	Expect, Prefer []string
 	Timeout        time.Duration // 0: 5s
@@ -83,8 +84,12 @@ func (t *targeter) make(target string, o *TargetOptions) *check.Check {
 		return nil
 	}
 	if err := settable.SetTarget(target); err != nil {
+		hint := ""
+		if strings.Contains(target, "${") {
+			hint = "references such as ${TOKEN} are not expanded in a target; name a secret in a flag: --set 'password=${TOKEN}'"
+		}
 		for _, e := range check.OptionErrors(err) {
-			t.problem(t.shown+": "+e.Err.Error(), "")
+			t.problem(t.shown+": "+e.Err.Error(), hint)
 		}
 		return nil
 	}

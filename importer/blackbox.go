@@ -49,7 +49,7 @@ func (j *job) module(key, n *yaml.Node) {
 	case "dns":
 		j.blackboxDNS(it, block)
 	default:
-		j.miss(nil, key, "the module "+it.name+" is left out, for there is no kind for the prober "+prober)
+		j.miss(nil, key, "the module "+it.name+" is left out, for sonde import does not know the prober "+prober)
 		return
 	}
 	j.blackboxRoute(it, block)

@@ -83,7 +83,7 @@ func (j *job) probe(n *yaml.Node, shared map[string]*object) {
 	prober := strings.ToLower(o.str("type"))
 	kind := map[string]string{"ping": "icmp", "http": "http", "dns": "dns", "tcp": "tcp"}[prober]
 	if kind == "" {
-		j.skip(it, n, it.name+" is left out, for there is no kind for the type "+strings.ToUpper(prober))
+		j.skip(it, n, it.name+" is left out, for sonde import does not know the type "+strings.ToUpper(prober))
 		return
 	}
 	it.kind = kind

@@ -76,7 +76,7 @@ func (j *job) endpoint(n *yaml.Node) {
 		it.option("host", j.literal(strings.TrimSuffix(rest, "/")))
 		it.option("count", 1)
 	default:
-		j.skip(it, n, it.name+" is left out, for there is no kind for "+scheme+"://")
+		j.skip(it, n, it.name+" is left out, for sonde import does not know "+scheme+"://")
 		return
 	}
 	j.gatusClient(it, o)

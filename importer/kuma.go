@@ -106,7 +106,7 @@ func (j *job) monitor(n *yaml.Node, groups map[string]string) {
 	case kind == "dns" && !inverted:
 		j.kumaDNS(it, o)
 	default:
-		j.skip(it, n, it.name+" is left out, for there is no kind for a monitor of type "+kind)
+		j.skip(it, n, it.name+" is left out, for sonde import does not know a monitor of type "+kind)
 		return
 	}
 	j.kumaRest(o)

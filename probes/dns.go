@@ -347,10 +347,13 @@ func splitServer(text string, port uint16) (string, uint16, error) {
 	if strings.ContainsAny(host, "/?#@ []") {
 		return "", 0, bad
 	}
-	if _, err := netip.ParseAddr(host); err == nil {
-		return host, port, nil
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.String(), port, nil
 	}
 	ascii, err := asciiName(host)
+	if err == nil && strings.ContainsAny(ascii, "/?#@:%[] ") { // what other characters stand for, too
+		err = bad
+	}
 	return ascii, port, err
 }
 
@@ -364,7 +367,11 @@ func (p *dnsProbe) target() string {
 	if p.host != "" {
 		fmt.Fprintf(&b, "//%s/", p.address())
 	}
-	fmt.Fprintf(&b, "%s?type=%s", targetName.Replace(shown(p.question.name)), typeName(p.question.qtype))
+	name := targetName.Replace(shown(p.question.name))
+	if p.host == "" && strings.HasPrefix(name, "//") { // not a server
+		name = "%2F" + name[1:]
+	}
+	fmt.Fprintf(&b, "%s?type=%s", name, typeName(p.question.qtype))
 	if p.question.class != dns.ClassINET {
 		b.WriteString("&class=" + dns.ClassToString[p.question.class])
 	}

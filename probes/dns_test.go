@@ -485,13 +485,24 @@ func FuzzReadAnswer(f *testing.F) {
 }
 
 func FuzzDNSTarget(f *testing.F) {
-	for _, s := range []string{"dns:example.com", "dns://[::1]:53/a?type=MX;class=IN", "dns+tls://a/b", "dns:%zz"} {
+	for _, s := range []string{"dns:example.com", "dns://[::1]:53/a?type=MX;class=IN", "dns+tls://a/b", "dns:%zz", "dns://[::\x93]:53/a", "dns://a／b/c", "dns://[::0]:53/a", "dns://///"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, target string) {
 		o := newDNSOptions()
-		if o.SetTarget(target) == nil {
-			_, _ = o.Build(needs()) // must not panic
+		if o.SetTarget(target) != nil {
+			return
+		}
+		plan, err := o.Build(needs())
+		if err != nil {
+			return
+		}
+		again := newDNSOptions()
+		if err := again.SetTarget(plan.Target); err != nil {
+			t.Fatalf("%q becomes %q: %v", target, plan.Target, err)
+		}
+		if same, err := again.Build(needs()); err != nil || same.Target != plan.Target {
+			t.Errorf("%q becomes %q becomes %q, %v", target, plan.Target, same.Target, err)
 		}
 	})
 }

@@ -148,6 +148,9 @@ func (c *chunkedReader) next() error {
 }
 
 func parseChunkSize(line []byte) (int64, error) {
+	if bytes.IndexByte(line, '\r') >= 0 { // some readers take it for the line's end
+		return 0, malformed("a bare CR in the line of a chunk's size")
+	}
 	size, _, _ := bytes.Cut(line, []byte(";"))
 	size = bytes.TrimRight(size, " \t")
 	n, err := strconv.ParseUint(string(size), 16, 63)

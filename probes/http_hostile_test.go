@@ -268,6 +268,7 @@ func TestC9C10C11C16Malformed(t *testing.T) {
 		"C9 empty":               okHead + "Content-Length:\r\n\r\n",
 		"C9 overflow":            okHead + "Content-Length: 99999999999999999999\r\n\r\n",
 		"C9 both":                okHead + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"C10 bare CR":            chunked + "5;a\rb\r\nhello\r\n0\r\n\r\n",
 		"C9 both, no body":       "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
 		"C9 other coding":        okHead + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
 		"C9 coding in 1.0":       "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",

@@ -96,6 +96,9 @@ func normalHost(host string) (string, error) {
 		return "", errors.New("has no host")
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
+		if strings.ContainsFunc(ip.Zone(), func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("%/[]", r) }) {
+			return "", fmt.Errorf("host %s has a zone that is no interface's name", excerpt([]byte(host)))
+		}
 		return ip.String(), nil
 	}
 	ascii := strings.ToLower(host)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -135,12 +136,17 @@ func checkHost(host string) error {
 	switch {
 	case host == "":
 		return errors.New("must not be empty")
-	case strings.ContainsAny(host, " \t\r\n/?#@[]\\\"'`$;&|<>()") || strings.HasPrefix(host, "-"):
+	case strings.ContainsAny(host, " \t\r\n/?#@[]\\\"'`$;&|<>()") || strings.HasPrefix(host, "-") || strings.Contains(host, ":") && !isIP(host):
 		return fmt.Errorf("%q is neither a name nor an IP address", host)
 	case len(host) > 253+1: // RFC 1035 section 2.3.4, and the final dot
 		return fmt.Errorf("%q is longer than a name can be", host[:32]+"…")
 	}
 	return nil
+}
+
+func isIP(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }
 
 // Observe connects, shakes hands where TLS is wanted, and talks.

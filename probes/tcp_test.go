@@ -370,14 +370,20 @@ func TestTCPReproduce(t *testing.T) {
 
 func FuzzTCPTarget(f *testing.F) {
 	f.Add("tcp://db.test:5432")
+	f.Add("tcp://:db.test:54")
 	f.Add("tcp://[fe80::1%25eth0]:443/")
 	f.Fuzz(func(t *testing.T, target string) {
 		o := &tcpOptions{MaxBanner: defaultMaxBanner}
 		if o.SetTarget(target) != nil {
 			return
 		}
-		if plan, err := o.Build(needs()); err == nil && plan.Target == "" {
-			t.Errorf("%q: no target", target)
+		plan, err := o.Build(needs())
+		if err != nil {
+			return
+		}
+		again := &tcpOptions{MaxBanner: defaultMaxBanner}
+		if err := again.SetTarget("tcp://" + strings.ReplaceAll(plan.Target, "%", "%25")); err != nil || again.Host != o.Host || again.Port != o.Port {
+			t.Errorf("%q becomes %q becomes %q port %d, %v", target, plan.Target, again.Host, again.Port, err)
 		}
 	})
 }
