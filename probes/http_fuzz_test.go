@@ -108,14 +108,11 @@ func FuzzHTTP1(f *testing.F) {
 // reads of it, where it does.
 func readsTheSame(t *testing.T, run *httpRun, head *httpHead, said []byte) {
 	t.Helper()
-	reader, request := bufio.NewReader(bytes.NewReader(said)), &http.Request{Method: http.MethodGet}
-	response, err := http.ReadResponse(reader, request)
-	for err == nil && response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols {
-		response, err = http.ReadResponse(reader, request)
-	}
+	response, err := lastResponse(said)
 	if err != nil { // it refuses characters in fields that we show
 		return
 	}
+	defer response.Body.Close()
 	if response.StatusCode != head.status {
 		t.Errorf("status %d, by net/http %d", head.status, response.StatusCode)
 	}
@@ -124,6 +121,19 @@ func readsTheSame(t *testing.T, run *httpRun, head *httpHead, said []byte) {
 		if want, err := io.ReadAll(response.Body); err == nil && string(want) != body {
 			t.Errorf("the body is %q, by net/http %q", body, want)
 		}
+	}
+}
+
+// lastResponse reads what a server said to a GET as net/http does, behind responses
+// that announce another one.
+func lastResponse(said []byte) (*http.Response, error) {
+	reader, request := bufio.NewReader(bytes.NewReader(said)), &http.Request{Method: http.MethodGet}
+	for {
+		response, err := http.ReadResponse(reader, request)
+		if err != nil || response.StatusCode >= 200 || response.StatusCode == http.StatusSwitchingProtocols {
+			return response, err
+		}
+		response.Body.Close()
 	}
 }
 
