@@ -50,6 +50,7 @@ type http3Conn struct {
 	interim  int
 	idle     int // frames seen that carry nothing of the response
 
+	later     bool   // this is not the connection's first exchange
 	left      uint64 // of the DATA frame being read
 	got, want int64  // bytes of the body; want -1: not announced
 }
@@ -61,7 +62,7 @@ func newHTTP3(ctx context.Context, q *quicConn) *http3Conn {
 // next makes the connection ready for another exchange.
 func (c *http3Conn) next() {
 	c.unwatch()
-	*c = http3Conn{ctx: c.ctx, q: c.q, side: c.side, want: -1}
+	*c = http3Conn{ctx: c.ctx, q: c.q, side: c.side, want: -1, later: true}
 }
 
 func (c *http3Conn) unwatch() {
@@ -383,6 +384,8 @@ func (c *http3Conn) explain(err error) error {
 		return context.Canceled
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return c.cut("the HTTP/3 stream ended")
+	case errors.As(err, &stream) && stream.Remote && stream.ErrorCode == h3RequestRejected && c.later:
+		return &httpError{check.HTTPGoAway, "the server takes no more requests on the HTTP/3 connection"}
 	case errors.As(err, &stream) && stream.Remote:
 		return &httpError{check.HTTPStreamReset, "the server reset the HTTP/3 stream: " + h3ErrorName(uint64(stream.ErrorCode))}
 	case errors.As(err, &app) && app.Remote && app.ErrorCode == h3NoError:

@@ -32,9 +32,10 @@ const (
 
 	h3MaxFieldSection = 0x6 // a setting
 
-	h3NoError        = 0x100
-	h3GeneralError   = 0x101
-	h3StreamUnwanted = 0x103
+	h3NoError         = 0x100
+	h3GeneralError    = 0x101
+	h3StreamUnwanted  = 0x103
+	h3RequestRejected = 0x10b
 )
 
 // h3ErrorNames are those of RFC 9114, section 8.1, and of RFC 9204, section 6.

@@ -113,7 +113,14 @@ func TestBothNotKept(t *testing.T) {
 		t.Parallel()
 		trust := h3(t)
 		goaway := append(append([]byte(nil), h3Hello...), h3GoAway, 1, 4)
-		site := h3Raw(t, goaway, sayAndEnd(h3Section(":status", "200"), h3FrameOf(h3Data, []byte("ok"))))
+		answer := sayAndEnd(h3Section(":status", "200"), h3FrameOf(h3Data, []byte("ok")))
+		site := h3Raw(t, goaway, func(conn *quic.Conn, stream *quic.Stream) {
+			if stream.StreamID() == 0 {
+				answer(conn, stream)
+			} else { // was on its way before the GOAWAY was read
+				stream.CancelWrite(h3RequestRejected)
+			}
+		})
 		notKept(t, buildHTTP(t, site, func(o *httpOptions) { trust(o); both(o) }))
 	})
 }
