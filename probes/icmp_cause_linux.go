@@ -8,11 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/netif"
 )
 
 // openFailure explains why there is no socket. All of it is our own side's.
 func openFailure(err error, key socketKey) *check.Reason {
-	if reason, ok := deviceReason(err); ok {
+	if reason, ok := netif.Reason(err); ok {
 		return &reason
 	}
 	r := &check.Reason{Code: check.LocalOverload, Message: fmt.Sprintf("cannot open an ICMP socket: %v", err)}

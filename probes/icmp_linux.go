@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/netif"
 )
 
 // On Linux the pinger is our own. pro-bing, which does the work elsewhere,
@@ -77,7 +78,7 @@ const socketLinger = 100 * time.Millisecond
 // sendEchoes makes one round. The reason is of our own side's fault; the echoes hold
 // what was seen until then.
 func sendEchoes(ctx context.Context, plan *echoPlan) (echoes, *check.Reason) {
-	to, why := kernelAddr(plan.to, 0)
+	to, why := netif.Sockaddr(plan.to, 0)
 	if why != nil {
 		return echoes{}, why
 	}
@@ -311,7 +312,7 @@ func (s *icmpSocket) configure() error {
 		return os.NewSyscallError("setsockopt", err)
 	}
 	if s.key.device != "" {
-		if err := bindDevice(uintptr(s.fd), "", s.key.device); err != nil {
+		if err := netif.Bind(uintptr(s.fd), "", s.key.device); err != nil {
 			return err
 		}
 	}
@@ -396,7 +397,7 @@ func (s *icmpSocket) bind() error {
 			from = netip.IPv6Unspecified()
 		}
 	}
-	local, why := kernelAddr(from, 0)
+	local, why := netif.Sockaddr(from, 0)
 	if why != nil {
 		return unix.EADDRNOTAVAIL
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
+	"github.com/sonde-cli/sonde/probes/netif"
 )
 
 // icmpChild is the environment variable that tells a test that it runs in a
@@ -249,7 +250,7 @@ func TestF3OthersTraffic(t *testing.T) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		addr, _ := kernelAddr(to, 0)
+		addr, _ := netif.Sockaddr(to, 0)
 		for i := uint16(0); ; i++ {
 			select {
 			case <-stop:
