@@ -11,6 +11,7 @@ import (
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
+	"github.com/sonde-cli/sonde/probes/echo"
 	"github.com/sonde-cli/sonde/probes/netif"
 )
 
@@ -67,7 +68,7 @@ func TestDeviceOfEveryKind(t *testing.T) {
 		o.Name, o.Server, o.Transport, o.Route = "a.test", server.Addr(), transport, route
 		kinds["dns over "+transport] = o
 	}
-	if marksPackets && mayPing() {
+	if echo.MarksPackets && mayPing() {
 		kinds["icmp"] = &icmpOptions{Host: "127.0.0.1", Count: 1, Interval: time.Second, Size: 56, Route: route}
 	}
 	for name, o := range kinds {
