@@ -11,6 +11,8 @@ import (
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
+	"github.com/sonde-cli/sonde/probes/echo"
+	"github.com/sonde-cli/sonde/probes/netif"
 )
 
 // TestDeviceReason blames this machine for an interface that it cannot use.
@@ -20,14 +22,11 @@ func TestDeviceReason(t *testing.T) {
 		syscall.EPERM: check.LocalPermission, syscall.EACCES: check.LocalPermission,
 		syscall.ENODEV: check.LocalRoute, syscall.EINVAL: check.LocalRoute,
 	} {
-		failed := attempt{err: fmt.Errorf("dial: %w", &deviceError{"eth7", os.NewSyscallError("setsockopt", errno)})}
+		failed := attempt{err: fmt.Errorf("dial: %w", &netif.BindError{Name: "eth7", Err: os.NewSyscallError("setsockopt", errno)})}
 		reason := new(router).attemptReason(failed, 80)
 		if reason.Code != want || !strings.Contains(reason.Message, "the interface eth7") {
 			t.Errorf("%v: %v", errno, reason)
 		}
-	}
-	if _, ok := deviceReason(syscall.ENODEV); ok {
-		t.Error("an error of another call is one of an interface")
 	}
 }
 
@@ -46,7 +45,7 @@ func TestDeviceOption(t *testing.T) {
 // ignored the option would reach the target.
 func TestDeviceOfEveryKind(t *testing.T) {
 	t.Parallel()
-	if !bindsDevices {
+	if !netif.Binds {
 		return // TestDevice has the refusal
 	}
 	site := http3Site(t, quicTLS(t, "h3"), http3Mux())
@@ -69,7 +68,7 @@ func TestDeviceOfEveryKind(t *testing.T) {
 		o.Name, o.Server, o.Transport, o.Route = "a.test", server.Addr(), transport, route
 		kinds["dns over "+transport] = o
 	}
-	if marksPackets && mayPing() {
+	if echo.MarksPackets && mayPing() {
 		kinds["icmp"] = &icmpOptions{Host: "127.0.0.1", Count: 1, Interval: time.Second, Size: 56, Route: route}
 	}
 	for name, o := range kinds {
@@ -87,7 +86,7 @@ func TestDeviceOfEveryKind(t *testing.T) {
 // TestDevice connects by an interface, and by one that is not there.
 func TestDevice(t *testing.T) {
 	t.Parallel()
-	if !bindsDevices {
+	if !netif.Binds {
 		if _, err := (&Route{Interface: "lo"}).buildAll(); err == nil {
 			t.Error("the option is taken where the system cannot do it")
 		}

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/netif"
 )
 
 // telling orders reasons of failed attempts from the most to the least telling
@@ -46,7 +47,7 @@ func (r *router) dialReason(failed []attempt, port uint16) check.Reason {
 
 // attemptReason tells why one attempt failed, and where.
 func (r *router) attemptReason(a attempt, port uint16) check.Reason {
-	if reason, ok := deviceReason(a.err); ok {
+	if reason, ok := netif.Reason(a.err); ok {
 		return reason
 	}
 	reason := placed(cause(a.err, check.ConnectTimeout), a.err, r.device, a.addr)

@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/netif"
 )
 
 // dnsRun is one Observe call of a dns check.
@@ -296,7 +297,7 @@ func (r *dnsRun) reason(err error) *check.Reason {
 	if errors.As(err, &he) {
 		return &check.Reason{Code: he.code, Message: fmt.Sprintf("%s: %s", r.probe.doh, he.message)}
 	}
-	if reason, ok := deviceReason(err); ok {
+	if reason, ok := netif.Reason(err); ok {
 		return &reason
 	}
 	reason := r.cause(err, check.DNSTimeout)

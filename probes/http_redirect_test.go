@@ -73,7 +73,7 @@ func TestC14SecretsStayWithTheOrigin(t *testing.T) {
 	}
 	for path, kept := range map[string]bool{"/near": true, "/far": false, "/bounce": false} {
 		o := observeHTTP(t, near+path, patience, change, "json", "body")
-		_, _, h, all := echo(t, o)
+		_, _, h, all := echoed(t, o)
 		if !cmp.Equal(h["Accept"], []any{"text/x"}) {
 			t.Errorf("%s: headers %v", path, h)
 		}
@@ -145,7 +145,7 @@ func TestRedirectMethods(t *testing.T) {
 		o := observeHTTP(t, fmt.Sprintf("%s/%d", site, c.status), patience, func(o *httpOptions) {
 			o.Method, o.Body, o.Headers = c.method, "hello", map[string]string{"Content-Type": "text/plain"}
 		}, "json")
-		method, body, h, _ := echo(t, o)
+		method, body, h, _ := echoed(t, o)
 		if method != c.want || body != c.body || (h["Content-Type"] != nil) != (c.body != "") {
 			t.Errorf("%d %s: %s with %q and %v", c.status, c.method, method, body, h)
 		}

@@ -117,8 +117,8 @@ func TestHTTPCostlyFactsOnlyWhenNeeded(t *testing.T) {
 	}
 }
 
-// echo is the answer of testnet's /echo.
-func echo(t *testing.T, o check.Observation) (method, body string, headers map[string]any, all map[string]any) {
+// echoed is the answer of testnet's /echo.
+func echoed(t *testing.T, o check.Observation) (method, body string, headers map[string]any, all map[string]any) {
 	t.Helper()
 	wantFacts(t, o, check.FactsOf(map[string]any{"status": 200}))
 	all, ok := o.Facts.Get("json").(map[string]any)
@@ -141,7 +141,7 @@ func TestHTTPRequest(t *testing.T) {
 				o.Version, o.Headers, o.HeadersFile = version, map[string]string{"X-One": "1", "Host": "other.test"}, headers
 				o.Body = "hello"
 			}, "json")
-			method, body, h, all := echo(t, o)
+			method, body, h, all := echoed(t, o)
 			if method != "POST" || body != "hello" || all["host"] != "other.test" || all["path"] != "/echo?q=1" {
 				t.Errorf("sent %v", all)
 			}
@@ -158,7 +158,7 @@ func TestHTTPRequest(t *testing.T) {
 			o = observeHTTP(t, site+"/echo", patience, func(o *httpOptions) {
 				o.Version, o.BodyFile, o.Method = version, bodyFile, "put"
 			}, "json")
-			if method, body, _, _ = echo(t, o); method != "PUT" || body != big {
+			if method, body, _, _ = echoed(t, o); method != "PUT" || body != big {
 				t.Errorf("%s with %d bytes, want PUT with %d", method, len(body), len(big))
 			}
 			wantFacts(t, observeHTTP(t, site+"/bytes/100", patience, func(o *httpOptions) {
@@ -191,7 +191,7 @@ func TestHTTPAuth(t *testing.T) {
 		wantFacts(t, plan.Probe.Observe(timeout(t, patience)), check.FactsOf(map[string]any{"status": c.status, "url": site + "/private"}))
 	}
 	o := observeHTTP(t, site+"/echo", patience, func(o *httpOptions) { o.Auth.Token = "t0ken" }, "json")
-	if _, _, h, _ := echo(t, o); !cmp.Equal(h["Authorization"], []any{"Bearer t0ken"}) {
+	if _, _, h, _ := echoed(t, o); !cmp.Equal(h["Authorization"], []any{"Bearer t0ken"}) {
 		t.Errorf("headers %v", h)
 	}
 }
@@ -210,7 +210,7 @@ func TestHTTPPinKeepsHostAndSNI(t *testing.T) {
 		o.Address, o.TLS.CA = "127.0.0.1", caFile(t)
 	}, "json")
 	o := plan.Probe.Observe(timeout(t, patience))
-	_, _, _, all := echo(t, o)
+	_, _, _, all := echoed(t, o)
 	if sni := <-names; sni != "pinned.test" || all["host"] != "pinned.test:"+port {
 		t.Errorf("sni %s, host %s", sni, all["host"])
 	}
@@ -266,7 +266,7 @@ func TestHTTPDecoding(t *testing.T) {
 	}
 	site := httpSite(t, nil, testnet.Site())
 	o := observeHTTP(t, site+"/echo", patience, func(o *httpOptions) { o.Compression = "any" }, "json")
-	if _, _, h, _ := echo(t, o); !cmp.Equal(h["Accept-Encoding"], []any{"gzip, deflate, br, zstd"}) {
+	if _, _, h, _ := echoed(t, o); !cmp.Equal(h["Accept-Encoding"], []any{"gzip, deflate, br, zstd"}) {
 		t.Errorf("headers %v", h)
 	}
 	empty := rawSite(t, testnet.Reply(response("Content-Encoding: gzip", "")))

@@ -49,7 +49,7 @@ func TestHTTPOverUnixSocket(t *testing.T) {
 	path := socketSite(t, testnet.Site())
 	for _, version := range []string{"1.1", "2"} {
 		o := observeHTTP(t, "http://docker.example/echo?a", patience, func(o *httpOptions) { o.Unix, o.Version = path, version }, "json")
-		_, _, _, all := echo(t, o)
+		_, _, _, all := echoed(t, o)
 		if all["host"] != "docker.example" || all["path"] != "/echo?a" {
 			t.Errorf("sent %v", all)
 		}

@@ -12,13 +12,15 @@ import (
 	"unicode"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/echo"
 )
+
+// sharedPinger pings for all checks.
+var sharedPinger echo.Pinger
 
 // Bounds of the icmp kind's options.
 const (
 	maxEchoes    = 1000
-	minEchoSize  = 24    // room for the nonce, and for the timestamp that pro-bing adds
-	maxEchoSize  = 65507 // what an IPv4 packet of 65535 bytes can hold
 	minEchoPause = time.Millisecond
 )
 
@@ -115,8 +117,8 @@ func (o *icmpOptions) Build(setup check.Setup) (check.Plan, error) {
 		return check.Plan{}, err
 	}
 	probe := &icmpProbe{
-		host: host, route: router, mtu: mtu,
-		plan: echoPlan{device: o.Interface, count: o.Count, interval: o.Interval, size: int(o.Size), ttl: o.TTL, tos: o.TOS, whole: o.Whole},
+		host: host, route: router, mtu: mtu, pinger: &sharedPinger,
+		plan: echo.Plan{Device: o.Interface, Count: o.Count, Interval: o.Interval, Size: int(o.Size), TTL: o.TTL, TOS: o.TOS, Whole: o.Whole},
 	}
 	return check.Plan{
 		Probe: spreadOver(probe, router, host), Target: "icmp://" + urlHost(host), Defaults: []check.Default{{Expect: "received > 0"}},
@@ -136,8 +138,8 @@ func (o *icmpOptions) checkNumbers(setup check.Setup) error {
 	if o.Interval < minEchoPause {
 		errs = append(errs, check.OptionErrorf("interval", "%s is shorter than %s", o.Interval, minEchoPause))
 	}
-	if o.Size < minEchoSize || o.Size > maxEchoSize {
-		errs = append(errs, check.OptionErrorf("size", "%s is not between %dB and %dB", o.Size, minEchoSize, maxEchoSize))
+	if o.Size < echo.MinSize || o.Size > echo.MaxSize {
+		errs = append(errs, check.OptionErrorf("size", "%s is not between %dB and %dB", o.Size, echo.MinSize, echo.MaxSize))
 	}
 	if o.TTL < 0 || o.TTL > 255 {
 		errs = append(errs, check.OptionErrorf("ttl", "%d is not between 1 and 255", o.TTL))
@@ -151,7 +153,7 @@ func (o *icmpOptions) checkNumbers(setup check.Setup) error {
 // checkSystem refuses what only works with the options of IP. Without them the
 // search for the path's MTU would find that of packets in fragments.
 func (o *icmpOptions) checkSystem(mtu bool) error {
-	if marksPackets {
+	if echo.MarksPackets {
 		return nil
 	}
 	var errs []error
@@ -205,10 +207,11 @@ func urlHost(host string) string {
 
 // icmpProbe pings one host.
 type icmpProbe struct {
-	host  string
-	route *router
-	plan  echoPlan // without its ends
-	mtu   bool     // search for the path's MTU
+	host   string
+	route  *router
+	pinger *echo.Pinger
+	plan   echo.Plan // without its ends
+	mtu    bool      // search for the path's MTU
 }
 
 // Observe resolves the host and makes one round of pings.
@@ -225,12 +228,12 @@ func (p *icmpProbe) Observe(ctx context.Context) check.Observation {
 		return j.fail(why.Code, why.Message)
 	}
 	start := time.Now()
-	var got echoes
+	var got echo.Result
 	plan := p.plan
 	for _, addr := range oneOfEach(addrs) {
-		plan.from, plan.to = j.from, addr
+		plan.From, plan.To = j.from, addr
 		p.explainHow(&j.obs, j.from, addr, deadline.Sub(j.start))
-		got, why = sendEchoes(ctx, &plan)
+		got, why = p.pinger.Send(ctx, &plan)
 		recordEchoes(&j.obs, &plan, &got)
 		if why == nil || why.Code != check.LocalRoute {
 			break
@@ -238,14 +241,14 @@ func (p *icmpProbe) Observe(ctx context.Context) check.Observation {
 	}
 	j.timed(check.PhaseWait, start)
 	if p.mtu && why == nil {
-		j.searchMTU(ctx, &plan, &got)
+		j.searchMTU(ctx, p.pinger, &plan, &got)
 	}
 	switch {
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return j.fail(check.LocalShutdown, fmt.Sprintf("interrupted while pinging: %v", context.Cause(ctx)))
 	case why != nil:
 		return j.fail(why.Code, why.Message)
-	case got.sent == 0:
+	case got.Sent == 0:
 		return j.fail(check.ICMPTimeout, "the timeout left no time to ping "+p.host)
 	}
 	return j.end()
@@ -253,7 +256,7 @@ func (p *icmpProbe) Observe(ctx context.Context) check.Observation {
 
 // Close closes what is open for the pings of all checks and not in use.
 func (p *icmpProbe) Close() error {
-	shedSockets()
+	p.pinger.CloseIdle()
 	return nil
 }
 
@@ -272,43 +275,43 @@ func oneOfEach(addrs []netip.Addr) []netip.Addr {
 }
 
 // recordEchoes turns a round into facts, and explains those that nobody wants.
-func recordEchoes(obs *check.Observation, plan *echoPlan, got *echoes) {
-	obs.Set("ip", plan.to.String())
-	obs.Set("family", int(familyOf(plan.to)))
-	if got.socket != "" {
-		obs.Set("socket", got.socket)
+func recordEchoes(obs *check.Observation, plan *echo.Plan, got *echo.Result) {
+	obs.Set("ip", plan.To.String())
+	obs.Set("family", int(familyOf(plan.To)))
+	if got.Socket != "" {
+		obs.Set("socket", got.Socket)
 	}
-	if got.sent == 0 {
+	if got.Sent == 0 {
 		return
 	}
-	obs.Set("sent", got.sent)
-	obs.Set("received", got.received)
-	obs.Set("loss", float64(got.sent-got.received)/float64(got.sent))
-	obs.Set("out_of_order", got.reordered)
-	obs.Set("duplicates", got.duplicates)
-	obs.Set("mismatched", got.mismatched)
+	obs.Set("sent", got.Sent)
+	obs.Set("received", got.Received)
+	obs.Set("loss", float64(got.Sent-got.Received)/float64(got.Sent))
+	obs.Set("out_of_order", got.Reordered)
+	obs.Set("duplicates", got.Duplicates)
+	obs.Set("mismatched", got.Mismatched)
 	obs.Set("report", "")
-	if got.report != nil {
-		obs.Set("report", got.report.String())
-		obs.Set("reporter", got.report.from.String())
-		if got.report.mtu > 0 {
-			obs.Set("reported_mtu", int(got.report.mtu))
+	if got.Report != nil {
+		obs.Set("report", got.Report.String())
+		obs.Set("reporter", got.Report.From.String())
+		if got.Report.MTU > 0 {
+			obs.Set("reported_mtu", int(got.Report.MTU))
 		}
 	}
-	if got.ttl > 0 {
-		obs.Set("ttl", got.ttl)
+	if got.TTL > 0 {
+		obs.Set("ttl", got.TTL)
 	}
-	if got.received > 0 && got.tos != unknownTOS {
-		obs.Set("tos", got.tos)
+	if got.Received > 0 && got.TOS != echo.UnknownTOS {
+		obs.Set("tos", got.TOS)
 	}
 	recordTimes(obs, got)
-	if got.received == 0 {
+	if got.Received == 0 {
 		explainSilence(obs, plan, got)
 	}
 }
 
-func recordTimes(obs *check.Observation, got *echoes) {
-	s, ok := summarise(got.rtts)
+func recordTimes(obs *check.Observation, got *echo.Result) {
+	s, ok := summarise(got.RTTs)
 	if !ok {
 		return
 	}
@@ -320,7 +323,7 @@ func recordTimes(obs *check.Observation, got *echoes) {
 	obs.Set("rtt.stddev", s.stddev)
 	if s.pairs > 0 {
 		obs.Set("jitter", s.jitter)
-		obs.Set("mos", meanOpinion(s.avg, s.jitter, float64(got.sent-got.received)/float64(got.sent)))
+		obs.Set("mos", meanOpinion(s.avg, s.jitter, float64(got.Sent-got.Received)/float64(got.Sent)))
 	} else {
 		obs.Explain("mos", check.ICMPLoss, "one reply alone has no jitter, which counts for the score")
 		obs.Explain("jitter", check.ICMPLoss, "one reply alone has no jitter")
@@ -329,15 +332,15 @@ func recordTimes(obs *check.Observation, got *echoes) {
 
 // explainSilence says why there was no reply, on behalf of each fact that is
 // then zero or absent.
-func explainSilence(obs *check.Observation, plan *echoPlan, got *echoes) {
+func explainSilence(obs *check.Observation, plan *echo.Plan, got *echo.Result) {
 	code := check.ICMPTimeout
-	message := fmt.Sprintf("no reply from %s to %s", plan.to, packets(got.sent))
+	message := fmt.Sprintf("no reply from %s to %s", plan.To, packets(got.Sent))
 	switch {
-	case got.report != nil:
-		code = got.report.reason()
-		message += fmt.Sprintf(": %s reports %s", got.report.from, got.report)
-	case got.mismatched > 0:
-		message += fmt.Sprintf(", but %s answered in its place", got.stranger)
+	case got.Report != nil:
+		code = got.Report.Reason()
+		message += fmt.Sprintf(": %s reports %s", got.Report.From, got.Report)
+	case got.Mismatched > 0:
+		message += fmt.Sprintf(", but %s answered in its place", got.Stranger)
 	}
 	for _, fact := range []string{"received", "ttl", "tos", "mos", pathMTUFact, blackHoleFact, "jitter", "rtt.min", "rtt.avg", "rtt.median", "rtt.p95", "rtt.max", "rtt.stddev"} {
 		obs.Explain(fact, code, message)
@@ -355,18 +358,18 @@ func packets(n int) string {
 // has no character that a shell knows.
 func (p *icmpProbe) explainHow(obs *check.Observation, from, to netip.Addr, timeout time.Duration) {
 	obs.Reproduce = func() string {
-		args := []string{"ping", "-c", strconv.Itoa(p.plan.count), "-i", decimalSeconds(p.plan.interval), "-s", strconv.Itoa(p.plan.size)}
-		if p.plan.ttl > 0 {
-			args = append(args, "-t", strconv.Itoa(p.plan.ttl))
+		args := []string{"ping", "-c", strconv.Itoa(p.plan.Count), "-i", decimalSeconds(p.plan.Interval), "-s", strconv.Itoa(p.plan.Size)}
+		if p.plan.TTL > 0 {
+			args = append(args, "-t", strconv.Itoa(p.plan.TTL))
 		}
-		if p.plan.tos > 0 {
-			args = append(args, "-Q", strconv.Itoa(p.plan.tos))
+		if p.plan.TOS > 0 {
+			args = append(args, "-Q", strconv.Itoa(p.plan.TOS))
 		}
-		if p.plan.whole {
+		if p.plan.Whole {
 			args = append(args, "-M", "do")
 		}
-		if p.plan.device != "" {
-			args = append(args, "-I", p.plan.device)
+		if p.plan.Device != "" {
+			args = append(args, "-I", p.plan.Device)
 		}
 		if from.IsValid() {
 			args = append(args, "-I", from.String())

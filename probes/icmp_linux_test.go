@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -20,6 +20,7 @@ import (
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
+	"github.com/sonde-cli/sonde/probes/echo"
 )
 
 // icmpChild is the environment variable that tells a test that it runs in a
@@ -112,7 +113,6 @@ func TestDatagramSocket(t *testing.T) {
 		}
 		if os.Getenv(icmpChild) != "" {
 			pingAtOnce(t, host, 300)
-			datagramIDs(t, host)
 		}
 		if _, ok := obs.Facts.Lookup("ttl"); !ok {
 			t.Errorf("%s: no ttl", host)
@@ -163,39 +163,6 @@ func raiseLoopback(t *testing.T) {
 	}
 }
 
-// datagramIDs checks case F8 for datagram sockets: one that is past its time
-// takes no more rounds, and the next one has another id.
-func datagramIDs(t *testing.T, host string) {
-	t.Helper()
-	to := netip.MustParseAddr(host)
-	key := socketKey{v6: to.Is6()}
-	var pool socketPool
-	pool.open = make(map[socketKey]*icmpSocket)
-	join := func() *icmpSocket {
-		s, why := pool.join(key, newRound(&echoPlan{to: to, count: 1}))
-		if why != nil {
-			t.Fatal(why)
-		}
-		return s
-	}
-	first := join()
-	if again := join(); again != first || first.raw || first.id == 0 {
-		t.Errorf("socket %p and %p, id %d", first, again, first.id)
-	}
-	first.opened = first.opened.Add(-datagramLife)
-	next := join()
-	if next == first || next.id == first.id {
-		t.Errorf("an old socket, or its id %d, takes new rounds", first.id)
-	}
-	for _, s := range []*icmpSocket{first, next, first} {
-		pool.release(s)
-	}
-	pool.shed()
-	if len(pool.open) != 0 {
-		t.Errorf("%d sockets left", len(pool.open))
-	}
-}
-
 // TestF2ManyPingersAtOnce has 500 of them: with a random id each, two would
 // share one with a probability of 85 %.
 func TestF2ManyPingersAtOnce(t *testing.T) {
@@ -231,46 +198,6 @@ func pingAtOnce(t *testing.T, host string, n int) {
 	}
 }
 
-// TestF3OthersTraffic pings while another prober floods the machine with echo
-// requests, whose replies a raw socket gets to see as well.
-func TestF3OthersTraffic(t *testing.T) {
-	to := netip.MustParseAddr("127.0.0.1")
-	other := socketPool{open: make(map[socketKey]*icmpSocket)}
-	foreign := newRound(&echoPlan{to: to, count: 1})
-	s, why := other.join(socketKey{}, foreign)
-	if why != nil {
-		if mayPing() || why.Code != check.LocalPermission {
-			t.Fatal(why)
-		}
-		return
-	}
-	defer other.shed() // what is released lingers
-	defer other.release(s)
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		addr, _ := kernelAddr(to, 0)
-		for i := uint16(0); ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-				packet := echoRequest(false, i, i, foreign.nonce[:])
-				if _, err := unix.SendmsgN(s.fd, packet, nil, addr, unix.MSG_DONTWAIT); err != nil && !isBusy(err) {
-					t.Error(err)
-					return
-				}
-			}
-		}
-	})
-	obs := observePing(t, pingTimeout(t, pingSlack), "127.0.0.1", func(o *icmpOptions) { o.Count = 50 })
-	close(stop)
-	wg.Wait()
-	if obs.Facts.Get("received") != 50 || obs.Facts.Get("duplicates") != 0 || obs.Facts.Get("mismatched") != 0 {
-		t.Errorf("%v %+v", obs.Facts, obs.Failure)
-	}
-}
-
 // silentTarget answers from another address than the one that was pinged (F6):
 // Linux sends what goes to 0.0.0.0 to 127.0.0.1.
 const silentTarget = "0.0.0.0"
@@ -293,36 +220,6 @@ func TestF6PingedAddressDoesNotAnswer(t *testing.T) {
 	if why := obs.Because["received"]; why.Code != check.ICMPTimeout || !strings.Contains(why.Message, want) {
 		t.Errorf("reason %+v, want %q", why, want)
 	}
-}
-
-// TestF10CorruptPacketIsIgnored hands a raw socket what the kernel does not
-// check for it.
-func TestF10CorruptPacketIsIgnored(t *testing.T) {
-	f := newFlight(t, 1)
-	s := &icmpSocket{raw: true}
-	if !s.register(f.echoRound, f.id, f.base) {
-		t.Fatal("no room")
-	}
-	packet := echoRequest(false, f.id, f.base, f.packet(0).payload)
-	packet[0], packet[2], packet[3] = typeEchoReply4, 0, 0
-	sum := inetChecksum(packet)
-	packet[2], packet[3] = byte(sum>>8), byte(sum)
-	whole := append(ipHeader(pingTarget, netip.MustParseAddr("127.0.0.1")), packet...)
-	take := func(b []byte, cut bool) {
-		s.took(&icmpMessage{data: b, cut: cut, from: pingTarget, ctrl: icmpControl{ttl: 64}}, time.Now())
-	}
-	for i := ip4Header; i < len(whole); i++ {
-		corrupt := bytes.Clone(whole)
-		corrupt[i] ^= 0x10
-		take(corrupt, false)
-		take(whole[:i], false)
-	}
-	if f.received != 0 {
-		t.Fatal("a corrupt packet was taken for a reply")
-	}
-	take(whole, false)
-	take(whole[:60], true)
-	f.want(t, 1, 1, 0)
 }
 
 func TestICMPEndsWithItsTimeout(t *testing.T) {
@@ -372,8 +269,8 @@ func TestICMPSourceAndSize(t *testing.T) {
 		"source":         {func(o *icmpOptions) { o.Source = []string{"127.0.0.5"} }, ""},
 		"foreign source": {func(o *icmpOptions) { o.Source = []string{"192.0.2.77"} }, check.LocalRoute},
 		"ttl":            {func(o *icmpOptions) { o.TTL = 1 }, ""},
-		"smallest":       {func(o *icmpOptions) { o.Size = minEchoSize }, ""},
-		"fragments":      {func(o *icmpOptions) { o.Size = maxEchoSize }, ""},
+		"smallest":       {func(o *icmpOptions) { o.Size = echo.MinSize }, ""},
+		"fragments":      {func(o *icmpOptions) { o.Size = echo.MaxSize }, ""},
 	} {
 		obs := observePing(t, pingTimeout(t, pingSlack), "127.0.0.1", tc.change)
 		if !measured(t, obs) {
@@ -395,22 +292,21 @@ func TestICMPUnknownZone(t *testing.T) {
 // TestNothingOutlivesTheLastPing counts what is left behind when a check is
 // closed.
 func TestNothingOutlivesTheLastPing(t *testing.T) {
+	plan, err := icmpPlan(t, "127.0.0.1", fastPing)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 20 {
-		if !measured(t, observePing(t, pingTimeout(t, pingSlack), "127.0.0.1")) {
+		if !measured(t, plan.Probe.Observe(pingTimeout(t, pingSlack))) {
 			break
 		}
 	}
-	if err := new(icmpProbe).Close(); err != nil {
+	if err := plan.Probe.(io.Closer).Close(); err != nil {
 		t.Error(err)
-	}
-	icmpSockets.mu.Lock()
-	defer icmpSockets.mu.Unlock()
-	if len(icmpSockets.open) != 0 {
-		t.Errorf("%d sockets are open", len(icmpSockets.open))
 	}
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	if bytes.Contains(stacks, []byte("icmpSocket).read(")) {
+	if bytes.Contains(stacks, []byte("echo.(*socket).read(")) {
 		t.Errorf("a reader is left:\n%s", stacks)
 	}
 	if n := icmpDescriptors(t); n != 0 {
@@ -438,36 +334,6 @@ func icmpDescriptors(t *testing.T) int {
 		}
 	}
 	return n
-}
-
-func TestRoundsShareOneSocket(t *testing.T) {
-	pool := socketPool{open: make(map[socketKey]*icmpSocket)}
-	to := netip.MustParseAddr("127.0.0.1")
-	join := func(key socketKey) *icmpSocket {
-		s, why := pool.join(key, newRound(&echoPlan{to: to, count: 2}))
-		if why != nil && (mayPing() || why.Code != check.LocalPermission) {
-			t.Fatal(why)
-		}
-		return s
-	}
-	a := join(socketKey{})
-	if a == nil {
-		return
-	}
-	b, c := join(socketKey{}), join(socketKey{ttl: 9})
-	if a != b || a == c || a.raw && a.nextID == 0 {
-		t.Errorf("sockets %p %p %p", a, b, c)
-	}
-	pool.release(a)
-	if _, err := unix.Getsockname(a.fd); err != nil {
-		t.Errorf("closed while in use: %v", err)
-	}
-	pool.release(b)
-	pool.release(c)
-	pool.shed()
-	if len(pool.open) != 0 {
-		t.Errorf("%d sockets left", len(pool.open))
-	}
 }
 
 // TestA13OutOfDescriptorsICMP runs in a process that may open no more files.

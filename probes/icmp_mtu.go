@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/echo"
 )
 
 // The facts of the search for the path's MTU.
@@ -30,9 +31,9 @@ const (
 // packets, and a search that ends at such a size sends more of them, between
 // packets of the size below, before it says so.
 type mtuSearch struct {
-	send    func(context.Context, *echoPlan) (echoes, *check.Reason)
-	plan    echoPlan // of each try, without size and count
-	header  int      // bytes of IP and ICMP around the payload
+	send    func(context.Context, *echo.Plan) (echo.Result, *check.Reason)
+	plan    echo.Plan // of each try, without size and count
+	header  int       // bytes of IP and ICMP around the payload
 	wait    time.Duration
 	packets int
 
@@ -54,16 +55,16 @@ func failMTU(code check.Code, format string, args ...any) error {
 }
 
 // newMTUSearch prepares a search to the address of a round that got replies.
-func newMTUSearch(plan *echoPlan, slowest time.Duration) *mtuSearch {
+func newMTUSearch(pinger *echo.Pinger, plan *echo.Plan, slowest time.Duration) *mtuSearch {
 	s := &mtuSearch{
-		send: sendEchoes, plan: *plan, header: ip4Header + echoHeader, low: 576, // RFC 1122 section 3.3.2
+		send: pinger.Send, plan: *plan, header: echo.Overhead(plan.To), low: 576, // RFC 1122 section 3.3.2
 		high: largestPacket + 1, ceiling: largestPacket + 1, guesses: []int{ethernetMTU, ethernetMTU + 1},
 		wait: min(3*slowest+200*time.Millisecond, 2*time.Second),
 	}
-	if plan.to.Is6() {
-		s.header, s.low = ip6Header+echoHeader, 1280 // RFC 8200 section 5
+	if plan.To.Is6() {
+		s.low = 1280 // RFC 8200 section 5
 	}
-	s.plan.interval, s.plan.whole = mtuPause, true
+	s.plan.Interval, s.plan.Whole = mtuPause, true
 	return s
 }
 
@@ -124,9 +125,9 @@ func (s *mtuSearch) fits(ctx context.Context, size int) (bool, error) {
 		switch {
 		case err != nil:
 			return false, err
-		case got.received > 0:
+		case got.Received > 0:
 			return true, nil
-		case got.oversize, got.report != nil:
+		case got.Oversize, got.Report != nil:
 			s.ceiling = min(s.ceiling, size)
 			return false, nil
 		}
@@ -135,30 +136,30 @@ func (s *mtuSearch) fits(ctx context.Context, size int) (bool, error) {
 }
 
 // try sends packets of the size, and waits for their replies.
-func (s *mtuSearch) try(ctx context.Context, size, count int) (echoes, error) {
+func (s *mtuSearch) try(ctx context.Context, size, count int) (echo.Result, error) {
 	wait := s.wait + time.Duration(count-1)*mtuPause
 	deadline, ok := ctx.Deadline()
 	switch {
 	case ctx.Err() != nil, ok && time.Until(deadline) < wait:
-		return echoes{}, failMTU(check.ICMPTimeout, "the timeout left no time to find the path's MTU, which is %d to %d", s.low, s.high-1)
+		return echo.Result{}, failMTU(check.ICMPTimeout, "the timeout left no time to find the path's MTU, which is %d to %d", s.low, s.high-1)
 	case s.packets+count > maxMTUPackets:
-		return echoes{}, failMTU(check.ICMPLoss, "too many packets were lost to find the path's MTU in %d", maxMTUPackets)
+		return echo.Result{}, failMTU(check.ICMPLoss, "too many packets were lost to find the path's MTU in %d", maxMTUPackets)
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	plan := s.plan
-	plan.size, plan.count = size-s.header, count
+	plan.Size, plan.Count = size-s.header, count
 	got, why := s.send(ctx, &plan)
-	s.packets += got.sent
+	s.packets += got.Sent
 	switch {
-	case got.oversize:
+	case got.Oversize:
 		return got, nil
 	case why != nil:
 		return got, &errMTU{*why}
-	case got.report != nil && got.received == 0 && !got.report.tooBig():
-		return got, failMTU(got.report.reason(), "%s reports %s to a packet of %d bytes", got.report.from, got.report, size)
-	case got.report != nil && got.report.tooBig():
-		s.heed(int(got.report.mtu))
+	case got.Report != nil && got.Received == 0 && !got.Report.TooBig():
+		return got, failMTU(got.Report.Reason(), "%s reports %s to a packet of %d bytes", got.Report.From, got.Report, size)
+	case got.Report != nil && got.Report.TooBig():
+		s.heed(int(got.Report.MTU))
 	}
 	return got, nil
 }
@@ -189,9 +190,9 @@ func (s *mtuSearch) confirm(ctx context.Context) (bool, error) {
 				return false, err
 			}
 			if i == 1 {
-				large = got.received
+				large = got.Received
 			} else {
-				small += got.received
+				small += got.Received
 			}
 		}
 		switch {
@@ -207,14 +208,14 @@ func (s *mtuSearch) confirm(ctx context.Context) (bool, error) {
 
 // searchMTU adds the path's MTU to the facts of a round. The time is no part of
 // the latency.
-func (j *journey) searchMTU(ctx context.Context, plan *echoPlan, got *echoes) {
+func (j *journey) searchMTU(ctx context.Context, pinger *echo.Pinger, plan *echo.Plan, got *echo.Result) {
 	start := time.Now()
 	defer func() { j.idle += time.Since(start) }()
-	times, ok := summarise(got.rtts)
+	times, ok := summarise(got.RTTs)
 	if !ok {
 		return // explained as silence
 	}
-	mtu, blackHole, err := newMTUSearch(plan, times.max).run(ctx)
+	mtu, blackHole, err := newMTUSearch(pinger, plan, times.max).run(ctx)
 	var why *errMTU
 	if errors.As(err, &why) {
 		j.obs.Explain(pathMTUFact, why.Code, why.Message)
@@ -225,6 +226,6 @@ func (j *journey) searchMTU(ctx context.Context, plan *echoPlan, got *echoes) {
 	j.obs.Set(blackHoleFact, blackHole)
 	if blackHole {
 		j.obs.Explain(blackHoleFact, check.ICMPFragmentation,
-			fmt.Sprintf("packets to %s of more than %d bytes vanish, and no router reports it", plan.to, mtu))
+			fmt.Sprintf("packets to %s of more than %d bytes vanish, and no router reports it", plan.To, mtu))
 	}
 }

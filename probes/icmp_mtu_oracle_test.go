@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
 
 	"github.com/sonde-cli/sonde/check"
 )
@@ -302,12 +304,15 @@ func swapPairs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n < echoHeader || !isEchoRequest(buf[:n], false) {
+		message, err := icmp.ParseMessage(ipv4.ICMPTypeEcho.Protocol(), buf[:n])
+		if err != nil || message.Type != ipv4.ICMPTypeEcho {
 			continue
 		}
-		reply := append([]byte{typeEchoReply4, 0, 0, 0}, buf[4:n]...)
-		sum := inetChecksum(reply)
-		reply[2], reply[3] = byte(sum>>8), byte(sum)
+		message.Type = ipv4.ICMPTypeEchoReply
+		reply, err := message.Marshal(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if first == nil {
 			first = reply
 			continue

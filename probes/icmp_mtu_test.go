@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/echo"
 )
 
 // fakePath is a way to a target. The sizes are of whole packets.
@@ -22,31 +23,31 @@ type fakePath struct {
 	says   int // MTU that it reports
 	hole   int // what gets through a hop that is silent
 	loss   float64
-	report *icmpReport // instead of every reply
+	report *echo.Report // instead of every reply
 	random *rand.Rand
 	header int
 }
 
-func (p *fakePath) send(_ context.Context, plan *echoPlan) (echoes, *check.Reason) {
-	size := plan.size + p.header
+func (p *fakePath) send(_ context.Context, plan *echo.Plan) (echo.Result, *check.Reason) {
+	size := plan.Size + p.header
 	if size > p.link {
-		return echoes{oversize: true}, &check.Reason{Code: check.LocalRoute}
+		return echo.Result{Oversize: true}, &check.Reason{Code: check.LocalRoute}
 	}
-	got := echoes{sent: plan.count, report: p.report}
-	for range plan.count {
+	got := echo.Result{Sent: plan.Count, Report: p.report}
+	for range plan.Count {
 		switch {
 		case p.report != nil, p.random.Float64() < p.loss:
 		case size > p.hop:
-			got.report = &icmpReport{typ: typeUnreachable4, code: 4, mtu: uint32(p.says)}
+			got.Report = &echo.Report{Type: typeUnreachable4, Code: 4, MTU: uint32(p.says)}
 		case size <= p.hole:
-			got.received++
+			got.Received++
 		}
 	}
 	return got, nil
 }
 
 func (p *fakePath) search(seed uint64, to string) *mtuSearch {
-	s := newMTUSearch(&echoPlan{to: netip.MustParseAddr(to), count: 9, size: 56}, time.Millisecond)
+	s := newMTUSearch(&sharedPinger, &echo.Plan{To: netip.MustParseAddr(to), Count: 9, Size: 56}, time.Millisecond)
 	p.header, p.random = s.header, rand.New(rand.NewPCG(seed, 1))
 	s.send = p.send
 	return s
@@ -121,7 +122,7 @@ func TestPathMTUIsNotFound(t *testing.T) {
 		"silence":    {t.Context(), fakePath{link: 1500, hop: all}, check.Reason{Code: check.ICMPLoss, Message: "no packet of 576 bytes, the smallest to be tried, came back"}},
 		"heavy loss": {t.Context(), fakePath{link: 1500, hop: all, hole: 1400, loss: 0.75}, check.Reason{Code: check.ICMPLoss, Message: "lost"}},
 		"no time":    {late, fakePath{link: 1500, hop: all}, check.Reason{Code: check.ICMPTimeout, Message: "which is 576 to 65535"}},
-		"refused": {t.Context(), fakePath{link: 1500, report: &icmpReport{from: pingStranger, typ: typeUnreachable4, code: 13}},
+		"refused": {t.Context(), fakePath{link: 1500, report: &echo.Report{From: netip.MustParseAddr("127.0.0.10"), Type: typeUnreachable4, Code: 13}},
 			check.Reason{Code: check.ICMPUnreachable, Message: "127.0.0.10 reports admin prohibited to a packet of 576 bytes"}},
 	} {
 		var why *errMTU
@@ -133,7 +134,7 @@ func TestPathMTUIsNotFound(t *testing.T) {
 }
 
 func TestPathMTUOfLoopback(t *testing.T) {
-	if !marksPackets {
+	if !echo.MarksPackets {
 		return // refused when the file is loaded
 	}
 	plan, err := icmpPlan(t, "127.0.0.1", fastPing, func(o *icmpOptions) { o.PathMTU, o.Whole, o.TOS = true, true, 184 })
@@ -171,16 +172,5 @@ func TestMeanOpinion(t *testing.T) {
 		if got := meanOpinion(ms(tc.rtt), ms(tc.jitter), tc.loss); math.Abs(got-tc.want) > 0.0101 { // the table rounds its last digit up
 			t.Errorf("%+v: %v", tc, got)
 		}
-	}
-}
-
-func TestRepliesOutOfOrder(t *testing.T) {
-	f := newFlight(t, 5)
-	for _, i := range []int{0, 2, 1, 2, 4, 3} { // 2 comes twice
-		f.answer(f.packet(i), pingTarget, time.Millisecond)
-	}
-	f.want(t, 5, 1, 0)
-	if f.reordered != 2 {
-		t.Errorf("%d out of order, want 1 and 3", f.reordered)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/sonde-cli/sonde/probes/echo"
 )
 
 // rttSummary describes the round-trip times of one round.
@@ -17,7 +19,7 @@ type rttSummary struct {
 // summarise describes the replies among rtts, which are in the order of
 // sending. It reports false when there is none.
 func summarise(rtts []time.Duration) (rttSummary, bool) {
-	seen := slices.DeleteFunc(slices.Clone(rtts), func(d time.Duration) bool { return d == noReply })
+	seen := slices.DeleteFunc(slices.Clone(rtts), func(d time.Duration) bool { return d == echo.NoReply })
 	if len(seen) == 0 {
 		return rttSummary{}, false
 	}

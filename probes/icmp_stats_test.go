@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sonde-cli/sonde/probes/echo"
 )
 
 func TestSummarise(t *testing.T) {
@@ -18,14 +20,14 @@ func TestSummarise(t *testing.T) {
 		want rttSummary
 		ok   bool
 	}{
-		"none":         {rtts: []time.Duration{noReply, noReply}},
+		"none":         {rtts: []time.Duration{echo.NoReply, echo.NoReply}},
 		"empty":        {},
-		"one":          {[]time.Duration{noReply, 4 * ms}, rttSummary{min: 4 * ms, avg: 4 * ms, median: 4 * ms, p95: 4 * ms, max: 4 * ms}, true},
+		"one":          {[]time.Duration{echo.NoReply, 4 * ms}, rttSummary{min: 4 * ms, avg: 4 * ms, median: 4 * ms, p95: 4 * ms, max: 4 * ms}, true},
 		"zero is some": {[]time.Duration{0}, rttSummary{}, true},
 		"two": {[]time.Duration{6 * ms, 2 * ms}, rttSummary{
 			min: 2 * ms, avg: 4 * ms, median: 2 * ms, p95: 6 * ms, max: 6 * ms, stddev: 2 * ms, jitter: 4 * ms, pairs: 1,
 		}, true},
-		"with loss": {[]time.Duration{1 * ms, noReply, 3 * ms, 8 * ms}, rttSummary{
+		"with loss": {[]time.Duration{1 * ms, echo.NoReply, 3 * ms, 8 * ms}, rttSummary{
 			min: 1 * ms, avg: 4 * ms, median: 3 * ms, p95: 8 * ms, max: 8 * ms, stddev: 2943920, jitter: 3500 * time.Microsecond, pairs: 2,
 		}, true},
 		"hundred": {hundred, rttSummary{

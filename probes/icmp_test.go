@@ -14,6 +14,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/echo"
+)
+
+// Types of ICMP errors (RFC 792, RFC 4443).
+const (
+	typeUnreachable4  = 3
+	typeTimeExceeded4 = 11
+	typeTooBig6       = 2
 )
 
 // pingSlack is a timeout that only a probe which hangs can reach.
@@ -149,10 +157,10 @@ func TestICMPFactsAreDeclared(t *testing.T) {
 		return slices.ContainsFunc(spreadFacts(), func(s check.Fact) bool { return s.Name == f.Name })
 	})
 	obs := check.Observation{Facts: check.FactsOf(map[string]any{"resolved_name": "set by resolve"})}
-	plan := &echoPlan{to: netip.IPv6Loopback(), count: 2}
-	recordEchoes(&obs, plan, &echoes{
-		socket: "raw", sent: 2, received: 2, ttl: 64, rtts: []time.Duration{1, 2},
-		report: &icmpReport{from: netip.IPv6Loopback(), ipv6: true, typ: typeTooBig6, mtu: 1400},
+	plan := &echo.Plan{To: netip.IPv6Loopback(), Count: 2}
+	recordEchoes(&obs, plan, &echo.Result{
+		Socket: "raw", Sent: 2, Received: 2, TTL: 64, RTTs: []time.Duration{1, 2},
+		Report: &echo.Report{From: netip.IPv6Loopback(), IPv6: true, Type: typeTooBig6, MTU: 1400},
 	})
 	obs.Set(pathMTUFact, 1400)
 	obs.Set(blackHoleFact, false)
@@ -176,8 +184,8 @@ func TestF12LossOfSomePackets(t *testing.T) {
 		t.Error(err, diff)
 	}
 	var obs check.Observation
-	recordEchoes(&obs, &echoPlan{to: netip.IPv6Loopback(), count: 3},
-		&echoes{sent: 3, received: 2, rtts: []time.Duration{1, noReply, 2}})
+	recordEchoes(&obs, &echo.Plan{To: netip.IPv6Loopback(), Count: 3},
+		&echo.Result{Sent: 3, Received: 2, RTTs: []time.Duration{1, echo.NoReply, 2}})
 	if obs.Facts.Get("loss") != 1.0/3 || obs.Facts.Get("received") != 2 || len(obs.Because) > 0 {
 		t.Errorf("facts %v because %v", obs.Facts, obs.Because)
 	}
@@ -191,32 +199,32 @@ func TestF12LossOfSomePackets(t *testing.T) {
 func TestICMPSilenceIsExplained(t *testing.T) {
 	router := netip.MustParseAddr("192.0.2.254")
 	for name, tc := range map[string]struct {
-		got  echoes
+		got  echo.Result
 		want check.Reason
 	}{
 		"silence": {
-			echoes{sent: 3},
+			echo.Result{Sent: 3},
 			check.Reason{Code: check.ICMPTimeout, Message: "no reply from 192.0.2.1 to 3 packets"},
 		},
 		"one": {
-			echoes{sent: 1},
+			echo.Result{Sent: 1},
 			check.Reason{Code: check.ICMPTimeout, Message: "no reply from 192.0.2.1 to 1 packet"},
 		},
 		"unreachable": {
-			echoes{sent: 3, report: &icmpReport{from: router, typ: typeUnreachable4, code: 1}},
+			echo.Result{Sent: 3, Report: &echo.Report{From: router, Type: typeUnreachable4, Code: 1}},
 			check.Reason{Code: check.ICMPUnreachable, Message: "no reply from 192.0.2.1 to 3 packets: 192.0.2.254 reports host unreachable"},
 		},
 		"ttl": {
-			echoes{sent: 3, report: &icmpReport{from: router, typ: typeTimeExceeded4}},
+			echo.Result{Sent: 3, Report: &echo.Report{From: router, Type: typeTimeExceeded4}},
 			check.Reason{Code: check.ICMPTTLExceeded, Message: "no reply from 192.0.2.1 to 3 packets: 192.0.2.254 reports ttl exceeded"},
 		},
 		"mismatched": {
-			echoes{sent: 3, mismatched: 3, stranger: router},
+			echo.Result{Sent: 3, Mismatched: 3, Stranger: router},
 			check.Reason{Code: check.ICMPTimeout, Message: "no reply from 192.0.2.1 to 3 packets, but 192.0.2.254 answered in its place"},
 		},
 	} {
 		var obs check.Observation
-		recordEchoes(&obs, &echoPlan{to: netip.MustParseAddr("192.0.2.1"), count: 3}, &tc.got)
+		recordEchoes(&obs, &echo.Plan{To: netip.MustParseAddr("192.0.2.1"), Count: 3}, &tc.got)
 		for _, fact := range []string{"received", "rtt.p95", "ttl"} {
 			if diff := cmp.Diff(tc.want, obs.Because[fact]); diff != "" {
 				t.Errorf("%s: %s: %s", name, fact, diff)
@@ -302,7 +310,7 @@ func TestICMPNeedsTwoPackets(t *testing.T) {
 		}
 	}
 	var obs check.Observation
-	recordEchoes(&obs, &echoPlan{}, &echoes{sent: 2, received: 1, rtts: []time.Duration{5, noReply}})
+	recordEchoes(&obs, &echo.Plan{}, &echo.Result{Sent: 2, Received: 1, RTTs: []time.Duration{5, echo.NoReply}})
 	if obs.Because["jitter"].Code != check.ICMPLoss || obs.Because["mos"].Code != check.ICMPLoss {
 		t.Errorf("because %v", obs.Because)
 	}

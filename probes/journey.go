@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/netif"
 )
 
 // Route is how a probe gets to its target: the options that every kind which
@@ -81,7 +82,7 @@ func (r *Route) buildAll() (*router, error) {
 	default:
 		errs = append(errs, check.OptionErrorf("dns", "%q is not fresh or cached", r.DNS))
 	}
-	if err := checkDevice(r.Interface); err != nil {
+	if err := netif.CheckName(r.Interface); err != nil {
 		errs = append(errs, &check.OptionError{Option: "interface", Err: err})
 	}
 	out.device = r.Interface

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sonde-cli/sonde/probes/netif"
 )
 
 // socket is a connected TCP or UDP socket. On Linux it is our own, because
@@ -60,7 +62,7 @@ func (s *socket) open(ctx context.Context, from netip.Addr) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	to, why := kernelAddr(s.remote.Addr().Unmap(), s.remote.Port())
+	to, why := netif.Sockaddr(s.remote.Addr().Unmap(), s.remote.Port())
 	if why != nil {
 		return os.NewSyscallError("connect", unix.ENETUNREACH)
 	}
@@ -77,7 +79,7 @@ func (s *socket) open(ctx context.Context, from netip.Addr) error {
 	}
 	s.fd = fd
 	if s.device != "" {
-		err = bindDevice(uintptr(fd), s.network, s.device)
+		err = netif.Bind(uintptr(fd), s.network, s.device)
 	}
 	if err == nil {
 		err = s.bind(from)
@@ -108,7 +110,7 @@ func (s *socket) bind(from netip.Addr) error {
 		return nil
 	}
 	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-	local, why := kernelAddr(from, 0)
+	local, why := netif.Sockaddr(from, 0)
 	if why != nil {
 		return os.NewSyscallError("bind", unix.EADDRNOTAVAIL)
 	}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+
+	"github.com/sonde-cli/sonde/probes/netif"
 )
 
 // openSocket connects a socket to an address, by a network interface where the
@@ -16,7 +18,7 @@ func openSocket(ctx context.Context, network, device string, from netip.Addr, to
 	if device != "" {
 		dialer.Control = func(network, _ string, raw syscall.RawConn) error {
 			var failed error
-			if err := raw.Control(func(fd uintptr) { failed = bindDevice(fd, network, device) }); err != nil {
+			if err := raw.Control(func(fd uintptr) { failed = netif.Bind(fd, network, device) }); err != nil {
 				return err
 			}
 			return failed

@@ -1,4 +1,4 @@
-package probes
+package echo
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/netif"
 )
 
 // On Linux the pinger is our own. pro-bing, which does the work elsewhere,
@@ -20,15 +21,20 @@ import (
 // that reaches the machine: a thousand pings in flight cost a million copies.
 // It also cannot see ICMP errors, so "host unreachable" looks like silence.
 // Here all rounds share one socket per address family (and per source, interface
-// and other options of IP, where a check sets them), with one goroutine that reads it in batches. The
-// first round opens it. The last one leaves it open for a moment, in which the
-// next may come.
+// and other options of IP, where a plan sets them), with one goroutine that reads
+// it in batches. The first round opens it. The last one leaves it open for a moment,
+// in which the next may come.
 
-// marksPackets tells that the options of IP can be set.
-const marksPackets = true
+// MarksPackets tells that the options of IP can be set: Device, TOS and Whole of
+// a [Plan].
+const MarksPackets = true
 
-// icmpSockets are the process's open ICMP sockets.
-var icmpSockets = socketPool{open: make(map[socketKey]*icmpSocket)}
+// Pinger sends rounds of echo requests, any number of them at once. The sockets that
+// they share are its own, so a process needs only one. The zero value is ready.
+type Pinger struct {
+	mu   sync.Mutex
+	open map[socketKey]*socket
+}
 
 // socketKey tells which rounds can share a socket. Source, TTL and the like are
 // options of the socket, not of each packet, because ICMPv6 datagram sockets
@@ -43,22 +49,16 @@ type socketKey struct {
 	df     bool
 }
 
-// socketPool hands out sockets and counts who uses them.
-type socketPool struct {
-	mu   sync.Mutex
-	open map[socketKey]*icmpSocket
-}
-
-// icmpSocket is one socket with its rounds in flight.
-type icmpSocket struct {
-	echoTable
+// socket is one socket with its rounds in flight.
+type socket struct {
+	table
 	key    socketKey
 	raw    bool
 	id     uint16 // of a datagram socket: the kernel's choice for all its packets
 	opened time.Time
 	fd     int
 	file   *os.File    // owns fd, and reads through the runtime's poller
-	users  int         // guarded by the pool's lock
+	users  int         // guarded by the pinger's lock
 	idle   *time.Timer // closes it when no round came for socketLinger
 	errors sync.Mutex  // held by who reads the error queue
 	closed bool
@@ -74,39 +74,39 @@ const datagramLife = time.Second
 // one after the other would open and close it for each.
 const socketLinger = 100 * time.Millisecond
 
-// sendEchoes makes one round. The reason is of our own side's fault; the echoes hold
-// what was seen until then.
-func sendEchoes(ctx context.Context, plan *echoPlan) (echoes, *check.Reason) {
-	to, why := kernelAddr(plan.to, 0)
+// Send makes one round, which ends with ctx. The reason is of our own side's fault;
+// the result holds what was seen until then.
+func (p *Pinger) Send(ctx context.Context, plan *Plan) (Result, *check.Reason) {
+	to, why := netif.Sockaddr(plan.To, 0)
 	if why != nil {
-		return echoes{}, why
+		return Result{}, why
 	}
 	r := newRound(plan)
-	s, why := icmpSockets.join(socketKey{v6: plan.to.Is6(), device: plan.device, from: plan.from, ttl: plan.ttl, tos: plan.tos, df: plan.whole}, r)
+	s, why := p.join(socketKey{v6: plan.To.Is6(), device: plan.Device, from: plan.From, ttl: plan.TTL, tos: plan.TOS, df: plan.Whole}, r)
 	if why != nil {
-		return echoes{}, why
+		return Result{}, why
 	}
-	defer icmpSockets.release(s)
-	r.socket = "datagram"
+	defer p.release(s)
+	r.Socket = "datagram"
 	if s.raw {
-		r.socket = "raw"
+		r.Socket = "raw"
 	}
 	dropped := s.dropped()
-	buf := make([]byte, echoHeader+plan.size)
-	echoPayload(buf[echoHeader:], r.nonce)
-	why = paceEchoes(ctx, plan, func(i int) *check.Reason { return s.send(ctx, r, i, buf, to) })
+	buf := make([]byte, echoHeader+plan.Size)
+	fillPayload(buf[echoHeader:], r.nonce)
+	why = pace(ctx, plan, func(i int) *check.Reason { return s.send(ctx, r, i, buf, to) })
 	if why == nil {
 		s.await(ctx, r)
 	}
 	s.leave(r)
-	if why == nil && r.received == 0 && r.report == nil && s.dropped() != dropped {
+	if why == nil && r.Received == 0 && r.Report == nil && s.dropped() != dropped {
 		why = &check.Reason{Code: check.LocalOverload, Message: "more ICMP packets arrived than this machine could take in"}
 	}
-	return r.echoes, why
+	return r.Result, why
 }
 
 // await waits until each packet that was sent is answered, or ctx ends.
-func (s *icmpSocket) await(ctx context.Context, r *echoRound) {
+func (s *socket) await(ctx context.Context, r *round) {
 	s.abandonUnsent(r)
 	select {
 	case <-r.done:
@@ -115,7 +115,7 @@ func (s *icmpSocket) await(ctx context.Context, r *echoRound) {
 }
 
 // abandonUnsent takes what was not sent off the count of open packets.
-func (s *icmpSocket) abandonUnsent(r *echoRound) {
+func (s *socket) abandonUnsent(r *round) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, at := range r.sent {
@@ -127,8 +127,8 @@ func (s *icmpSocket) abandonUnsent(r *echoRound) {
 
 // send sends packet i. A full queue of our own is waited for as long as ctx
 // lasts. Only when the first packet never got out is that a failure.
-func (s *icmpSocket) send(ctx context.Context, r *echoRound, i int, buf []byte, to unix.Sockaddr) *check.Reason {
-	echoPacket(buf, s.key.v6, r.id, r.base+uint16(i))
+func (s *socket) send(ctx context.Context, r *round, i int, buf []byte, to unix.Sockaddr) *check.Reason {
+	putRequest(buf, s.key.v6, r.id, r.base+uint16(i))
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		err := s.transmit(r, i, buf, to)
 		if err == nil {
@@ -136,7 +136,7 @@ func (s *icmpSocket) send(ctx context.Context, r *echoRound, i int, buf []byte, 
 		}
 		s.stamp(r, i, time.Time{})
 		if !isBusy(err) {
-			r.oversize = errors.Is(err, unix.EMSGSIZE)
+			r.Oversize = errors.Is(err, unix.EMSGSIZE)
 			return sendFailure(err, r.to, s.key)
 		}
 		select {
@@ -155,7 +155,7 @@ func (s *icmpSocket) send(ctx context.Context, r *echoRound, i int, buf []byte, 
 // forgets such an error once it has told it, but brings up the next one
 // whenever the reader takes one from the error queue. So the reader has to
 // wait while the call is made again: an error that then stays is our own.
-func (s *icmpSocket) transmit(r *echoRound, i int, buf []byte, to unix.Sockaddr) error {
+func (s *socket) transmit(r *round, i int, buf []byte, to unix.Sockaddr) error {
 	const pending = 64
 	err := s.sendmsg(r, i, buf, to)
 	if err == nil || s.raw || isBusy(err) {
@@ -169,7 +169,7 @@ func (s *icmpSocket) transmit(r *echoRound, i int, buf []byte, to unix.Sockaddr)
 	return err
 }
 
-func (s *icmpSocket) sendmsg(r *echoRound, i int, buf []byte, to unix.Sockaddr) error {
+func (s *socket) sendmsg(r *round, i int, buf []byte, to unix.Sockaddr) error {
 	s.stamp(r, i, time.Now())
 	_, err := unix.SendmsgN(s.fd, buf, nil, to, unix.MSG_DONTWAIT)
 	return err
@@ -180,7 +180,7 @@ func isBusy(err error) bool {
 }
 
 // join finds or opens a socket for the round and registers the round there.
-func (p *socketPool) join(key socketKey, r *echoRound) (*icmpSocket, *check.Reason) {
+func (p *Pinger) join(key socketKey, r *round) (*socket, *check.Reason) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s := p.open[key]; s != nil {
@@ -190,7 +190,7 @@ func (p *socketPool) join(key socketKey, r *echoRound) (*icmpSocket, *check.Reas
 		}
 		defer p.expire(s) // its successor takes its place
 	}
-	s, why := openICMP(key)
+	s, why := openSocket(key)
 	if why != nil {
 		return nil, why
 	}
@@ -198,12 +198,15 @@ func (p *socketPool) join(key socketKey, r *echoRound) (*icmpSocket, *check.Reas
 		s.close()
 		return nil, &check.Reason{Code: check.LocalOverload, Message: "too many pings in flight"}
 	}
+	if p.open == nil {
+		p.open = make(map[socketKey]*socket)
+	}
 	p.open[key] = s
 	s.users = 1
 	return s, nil
 }
 
-func (s *icmpSocket) takes(r *echoRound) bool {
+func (s *socket) takes(r *round) bool {
 	if s.raw {
 		return s.joinRaw(r)
 	}
@@ -212,7 +215,7 @@ func (s *icmpSocket) takes(r *echoRound) bool {
 
 // release gives the socket back. The last user of one that has a successor
 // closes it.
-func (p *socketPool) release(s *icmpSocket) {
+func (p *Pinger) release(s *socket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.users--; s.users > 0 {
@@ -234,7 +237,7 @@ func (p *socketPool) release(s *icmpSocket) {
 
 // expire closes the socket if no round uses it, and waits for its reader. The
 // caller holds the lock.
-func (p *socketPool) expire(s *icmpSocket) {
+func (p *Pinger) expire(s *socket) {
 	if s.users > 0 {
 		return
 	}
@@ -244,11 +247,8 @@ func (p *socketPool) expire(s *icmpSocket) {
 	s.close()
 }
 
-// shedSockets closes the sockets that no round uses.
-func shedSockets() { icmpSockets.shed() }
-
-// shed closes the sockets that no round uses.
-func (p *socketPool) shed() {
+// CloseIdle closes the sockets that no round uses. The next round opens its own.
+func (p *Pinger) CloseIdle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.open {
@@ -256,7 +256,7 @@ func (p *socketPool) shed() {
 	}
 }
 
-func (s *icmpSocket) close() {
+func (s *socket) close() {
 	if s.closed {
 		return
 	}
@@ -268,9 +268,9 @@ func (s *icmpSocket) close() {
 	<-s.reader
 }
 
-// openICMP opens a datagram socket, or a raw one where those are not allowed.
-func openICMP(key socketKey) (*icmpSocket, *check.Reason) {
-	s := &icmpSocket{key: key, opened: time.Now(), reader: make(chan struct{})}
+// openSocket opens a datagram socket, or a raw one where those are not allowed.
+func openSocket(key socketKey) (*socket, *check.Reason) {
+	s := &socket{key: key, opened: time.Now(), reader: make(chan struct{})}
 	s.nextID, s.nextSeq = uint16(rand.Uint32()), uint16(rand.Uint32())
 	domain, proto := unix.AF_INET, unix.IPPROTO_ICMP
 	if key.v6 {
@@ -302,7 +302,7 @@ func isForbidden(err error) bool { return errors.Is(err, unix.EACCES) || errors.
 const receiveBuffer = 4 << 20
 
 // configure sets the socket's options, binds it and learns its id.
-func (s *icmpSocket) configure() error {
+func (s *socket) configure() error {
 	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
 		// Without privileges the system's limit holds; a smaller buffer will do.
 		unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) //nolint:errcheck // see above
@@ -311,7 +311,7 @@ func (s *icmpSocket) configure() error {
 		return os.NewSyscallError("setsockopt", err)
 	}
 	if s.key.device != "" {
-		if err := bindDevice(uintptr(s.fd), "", s.key.device); err != nil {
+		if err := netif.Bind(uintptr(s.fd), "", s.key.device); err != nil {
 			return err
 		}
 	}
@@ -333,7 +333,7 @@ func (s *icmpSocket) configure() error {
 }
 
 // ipOptions returns the socket's options of IP with their values.
-func (s *icmpSocket) ipOptions() [][2]int {
+func (s *socket) ipOptions() [][2]int {
 	names := struct{ hops, tos, errors, setHops, setTOS, discover int }{
 		unix.IP_RECVTTL, unix.IP_RECVTOS, unix.IP_RECVERR, unix.IP_TTL, unix.IP_TOS, unix.IP_MTU_DISCOVER,
 	}
@@ -364,7 +364,7 @@ func (s *icmpSocket) ipOptions() [][2]int {
 
 // filter lets replies and errors pass and nothing else. It is the type filter
 // of raw ICMP sockets, no BPF program.
-func (s *icmpSocket) filter() error {
+func (s *socket) filter() error {
 	var blocked [8]uint32 // a bit for each type
 	for i := range blocked {
 		blocked[i] = ^uint32(0)
@@ -385,7 +385,7 @@ func (s *icmpSocket) filter() error {
 
 // bind sets the source address. A datagram socket is bound in any case, which
 // makes the kernel choose its id.
-func (s *icmpSocket) bind() error {
+func (s *socket) bind() error {
 	if s.raw && !s.key.from.IsValid() {
 		return nil
 	}
@@ -396,7 +396,7 @@ func (s *icmpSocket) bind() error {
 			from = netip.IPv6Unspecified()
 		}
 	}
-	local, why := kernelAddr(from, 0)
+	local, why := netif.Sockaddr(from, 0)
 	if why != nil {
 		return unix.EADDRNOTAVAIL
 	}

@@ -1,4 +1,4 @@
-package probes
+package echo
 
 import (
 	"encoding/binary"
@@ -38,10 +38,10 @@ const (
 // probability of 85 %.
 type nonce [16]byte
 
-// echoPacket writes an echo request into buf, which already holds the payload
+// putRequest writes an echo request into buf, which already holds the payload
 // after the header. The checksum is that of RFC 792; for ICMPv6 the kernel
 // replaces it, as the source address is a part of it.
-func echoPacket(buf []byte, v6 bool, id, seq uint16) {
+func putRequest(buf []byte, v6 bool, id, seq uint16) {
 	buf[0], buf[1], buf[2], buf[3] = typeEcho4, 0, 0, 0
 	if v6 {
 		buf[0] = typeEcho6
@@ -49,20 +49,20 @@ func echoPacket(buf []byte, v6 bool, id, seq uint16) {
 	binary.BigEndian.PutUint16(buf[4:], id)
 	binary.BigEndian.PutUint16(buf[6:], seq)
 	if !v6 {
-		binary.BigEndian.PutUint16(buf[2:], inetChecksum(buf))
+		binary.BigEndian.PutUint16(buf[2:], checksum(buf))
 	}
 }
 
-// echoPayload fills p with the nonce and a counting pattern, as ping(8) does.
-func echoPayload(p []byte, n nonce) {
+// fillPayload fills p with the nonce and a counting pattern, as ping(8) does.
+func fillPayload(p []byte, n nonce) {
 	for i := copy(p, n[:]); i < len(p); i++ {
 		p[i] = byte(i)
 	}
 }
 
-// inetChecksum is the Internet checksum (RFC 1071). That of a packet which carries
+// checksum is the Internet checksum (RFC 1071). That of a packet which carries
 // a right one is 0.
-func inetChecksum(b []byte) uint16 {
+func checksum(b []byte) uint16 {
 	var sum uint32
 	for ; len(b) >= 2; b = b[2:] {
 		sum += uint32(b[0])<<8 | uint32(b[1])
@@ -77,27 +77,27 @@ func inetChecksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// echoReply is an echo reply, or the echo request inside an ICMP error.
-type echoReply struct {
+// echo is an echo reply, or the echo request inside an ICMP error.
+type echo struct {
 	id, seq uint16
 	payload []byte
 }
 
-// icmpReport is an ICMP error about one of our packets.
-type icmpReport struct {
-	from   netip.Addr // who reports: a router or the target
+// Report is an ICMP error about one of our packets.
+type Report struct {
+	From   netip.Addr // who reports: a router or the target
+	Type   byte       // of RFC 792, or of RFC 4443 for IPv6
+	Code   byte
+	IPv6   bool
+	MTU    uint32     // of the next hop, with "fragmentation needed"; 0 when not told
 	to     netip.Addr // where the packet was going
-	packet echoReply  // the packet, its payload often cut
-	typ    byte
-	code   byte
-	mtu    uint32 // with "fragmentation needed", 0 when not told
-	ipv6   bool
+	packet echo       // the packet, its payload often cut
 }
 
 // parseMessage reads an ICMP message: a reply, or a report whose embedded
 // packet is an echo request of the same family. Both are nil for anything
 // else: other types, short or corrupt messages (case F10).
-func parseMessage(b []byte, v6 bool) (*echoReply, *icmpReport) {
+func parseMessage(b []byte, v6 bool) (*echo, *Report) {
 	if len(b) < echoHeader {
 		return nil, nil
 	}
@@ -114,8 +114,8 @@ func parseMessage(b []byte, v6 bool) (*echoReply, *icmpReport) {
 	return nil, nil
 }
 
-func parseEcho(b []byte) echoReply {
-	return echoReply{
+func parseEcho(b []byte) echo {
+	return echo{
 		id: binary.BigEndian.Uint16(b[4:]), seq: binary.BigEndian.Uint16(b[6:]), payload: b[echoHeader:],
 	}
 }
@@ -128,8 +128,8 @@ func isReport(typ byte, v6 bool) bool {
 }
 
 // parseReport reads an ICMP error with the IP packet that it is about.
-func parseReport(b []byte, v6 bool) *icmpReport {
-	r := &icmpReport{typ: b[0], code: b[1], ipv6: v6}
+func parseReport(b []byte, v6 bool) *Report {
+	r := &Report{Type: b[0], Code: b[1], IPv6: v6}
 	inner := b[echoHeader:]
 	var rest []byte
 	if v6 {
@@ -150,7 +150,7 @@ func parseReport(b []byte, v6 bool) *icmpReport {
 		return nil
 	}
 	r.packet = parseEcho(rest)
-	r.mtu = reportedMTU(b, v6)
+	r.MTU = reportedMTU(b, v6)
 	return r
 }
 
@@ -182,20 +182,20 @@ func trimIP4(b []byte) int {
 	return header
 }
 
-// reason returns the code that the report stands for.
-func (r *icmpReport) reason() check.Code {
+// Reason returns the code that the report stands for.
+func (r *Report) Reason() check.Code {
 	switch {
-	case r.tooBig():
+	case r.TooBig():
 		return check.ICMPFragmentation
-	case !r.ipv6 && r.typ == typeTimeExceeded4, r.ipv6 && r.typ == typeTimeExceeded6:
+	case !r.IPv6 && r.Type == typeTimeExceeded4, r.IPv6 && r.Type == typeTimeExceeded6:
 		return check.ICMPTTLExceeded
 	}
 	return check.ICMPUnreachable
 }
 
-// tooBig reports whether a router would have had to fragment the packet.
-func (r *icmpReport) tooBig() bool {
-	return r.ipv6 && r.typ == typeTooBig6 || !r.ipv6 && r.typ == typeUnreachable4 && r.code == 4
+// TooBig reports whether a router would have had to fragment the packet.
+func (r *Report) TooBig() bool {
+	return r.IPv6 && r.Type == typeTooBig6 || !r.IPv6 && r.Type == typeUnreachable4 && r.Code == 4
 }
 
 // unreachable4 names the codes of ICMP destination unreachable (RFC 792,
@@ -211,23 +211,23 @@ const unreachable6 = "no route to the target|admin prohibited|beyond the scope o
 	"address unreachable|port unreachable|source address failed policy|route rejected"
 
 // String names the kind of the report, such as "host unreachable".
-func (r *icmpReport) String() string {
+func (r *Report) String() string {
 	switch {
-	case r.ipv6 && r.typ == typeUnreachable6:
-		return nameOf(unreachable6, r.code, "unreachable")
-	case r.tooBig():
-		if r.mtu == 0 {
+	case r.IPv6 && r.Type == typeUnreachable6:
+		return nameOf(unreachable6, r.Code, "unreachable")
+	case r.TooBig():
+		if r.MTU == 0 {
 			return "fragmentation needed"
 		}
-		return fmt.Sprintf("fragmentation needed for an MTU of %d", r.mtu)
-	case !r.ipv6 && r.typ == typeUnreachable4:
-		return nameOf(unreachable4, r.code, "unreachable")
-	case r.reason() == check.ICMPTTLExceeded && r.code == 1:
+		return fmt.Sprintf("fragmentation needed for an MTU of %d", r.MTU)
+	case !r.IPv6 && r.Type == typeUnreachable4:
+		return nameOf(unreachable4, r.Code, "unreachable")
+	case r.Reason() == check.ICMPTTLExceeded && r.Code == 1:
 		return "fragments not reassembled in time"
-	case r.reason() == check.ICMPTTLExceeded:
+	case r.Reason() == check.ICMPTTLExceeded:
 		return "ttl exceeded"
 	}
-	return fmt.Sprintf("parameter problem (code %d)", r.code)
+	return fmt.Sprintf("parameter problem (code %d)", r.Code)
 }
 
 func nameOf(names string, code byte, other string) string {

@@ -1,4 +1,4 @@
-package probes
+package echo
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 // echoRequest makes an echo request with a payload.
 func echoRequest(v6 bool, id, seq uint16, payload []byte) []byte {
 	b := append(make([]byte, echoHeader), payload...)
-	echoPacket(b, v6, id, seq)
+	putRequest(b, v6, id, seq)
 	return b
 }
 
@@ -34,24 +34,24 @@ func ipHeader(from, to netip.Addr) []byte {
 	return h
 }
 
-// icmpErrorAbout makes the ICMP error that a router sends about a packet.
-func icmpErrorAbout(typ, code byte, to netip.Addr, packet []byte) []byte {
+// errorAbout makes the ICMP error that a router sends about a packet.
+func errorAbout(typ, code byte, to netip.Addr, packet []byte) []byte {
 	from := netip.MustParseAddr("127.0.0.1")
 	if to.Is6() {
 		from = netip.IPv6Loopback()
 	}
 	b := append([]byte{typ, code, 0, 0, 0, 0, 0, 0}, append(ipHeader(from, to), packet...)...)
 	if to.Is4() {
-		binary.BigEndian.PutUint16(b[2:], inetChecksum(b))
+		binary.BigEndian.PutUint16(b[2:], checksum(b))
 	}
 	return b
 }
 
 func TestEchoPacket(t *testing.T) {
 	payload := make([]byte, 40)
-	echoPayload(payload, nonce{1, 2, 3})
+	fillPayload(payload, nonce{1, 2, 3})
 	b := echoRequest(false, 0xbeef, 0xffff, payload)
-	if got := inetChecksum(b); got != 0 {
+	if got := checksum(b); got != 0 {
 		t.Errorf("checksum of a whole packet is %#x, want 0", got)
 	}
 	reply := bytes.Clone(b)
@@ -60,7 +60,7 @@ func TestEchoPacket(t *testing.T) {
 	if report != nil || got == nil || got.id != 0xbeef || got.seq != 0xffff || !bytes.Equal(got.payload, payload) {
 		t.Errorf("parsed %+v, %v", got, report)
 	}
-	if odd := inetChecksum([]byte{0xff, 0xfe, 0x01}); odd != ^uint16(0xff) {
+	if odd := checksum([]byte{0xff, 0xfe, 0x01}); odd != ^uint16(0xff) {
 		t.Errorf("checksum of an odd length is %#x", odd)
 	}
 }
@@ -68,11 +68,11 @@ func TestEchoPacket(t *testing.T) {
 func TestF10ShortAndForeignMessagesAreIgnored(t *testing.T) {
 	to4, to6 := netip.MustParseAddr("127.0.0.9"), netip.IPv6Loopback()
 	whole4, whole6 := echoRequest(false, 1, 2, nil), echoRequest(true, 1, 2, nil)
-	fragment := icmpErrorAbout(typeUnreachable4, 1, to4, whole4)
+	fragment := errorAbout(typeUnreachable4, 1, to4, whole4)
 	fragment[echoHeader+7] = 1
-	tcp := icmpErrorAbout(typeUnreachable4, 1, to4, whole4)
+	tcp := errorAbout(typeUnreachable4, 1, to4, whole4)
 	tcp[echoHeader+9] = 6
-	version := icmpErrorAbout(typeUnreachable6, 1, to6, whole6)
+	version := errorAbout(typeUnreachable6, 1, to6, whole6)
 	version[echoHeader] = 0x40
 	for name, tc := range map[string]struct {
 		b  []byte
@@ -83,13 +83,13 @@ func TestF10ShortAndForeignMessagesAreIgnored(t *testing.T) {
 		"reply with a code":       {[]byte{typeEchoReply4, 1, 0, 0, 0, 1, 0, 1}, false},
 		"request":                 {whole4, false},
 		"reply of IPv4 over IPv6": {[]byte{typeEchoReply4, 0, 0, 0, 0, 1, 0, 1}, true},
-		"redirect":                {icmpErrorAbout(5, 1, to4, whole4), false},
+		"redirect":                {errorAbout(5, 1, to4, whole4), false},
 		"no packet":               {[]byte{typeUnreachable4, 1, 0, 0, 0, 0, 0, 0}, false},
-		"packet cut in its head":  {icmpErrorAbout(typeUnreachable4, 1, to4, whole4[:7]), false},
-		"packet is no request":    {icmpErrorAbout(typeUnreachable4, 1, to4, append([]byte{0}, whole4[1:]...)), false},
+		"packet cut in its head":  {errorAbout(typeUnreachable4, 1, to4, whole4[:7]), false},
+		"packet is no request":    {errorAbout(typeUnreachable4, 1, to4, append([]byte{0}, whole4[1:]...)), false},
 		"later fragment":          {fragment, false},
 		"packet is TCP":           {tcp, false},
-		"IPv6 packet cut":         {icmpErrorAbout(typeUnreachable6, 1, to6, whole6[:4]), true},
+		"IPv6 packet cut":         {errorAbout(typeUnreachable6, 1, to6, whole6[:4]), true},
 		"wrong version":           {version, true},
 	} {
 		if reply, report := parseMessage(tc.b, tc.v6); reply != nil || report != nil {
@@ -124,7 +124,7 @@ func TestF7ReportsHaveClasses(t *testing.T) {
 		{typeTimeExceeded6, 0, to6, 0, "ttl exceeded", check.ICMPTTLExceeded},
 		{typeParameter6, 1, to6, 0, "parameter problem (code 1)", check.ICMPUnreachable},
 	} {
-		b := icmpErrorAbout(tc.typ, tc.code, tc.to, echoRequest(tc.to.Is6(), 7, 8, []byte("payload")))
+		b := errorAbout(tc.typ, tc.code, tc.to, echoRequest(tc.to.Is6(), 7, 8, []byte("payload")))
 		binary.BigEndian.PutUint32(b[4:], tc.rest)
 		reply, report := parseMessage(b, tc.to.Is6())
 		if reply != nil || report == nil {
@@ -133,22 +133,22 @@ func TestF7ReportsHaveClasses(t *testing.T) {
 		if diff := cmp.Diff(tc.want, report.String()); diff != "" {
 			t.Error(diff)
 		}
-		if report.reason() != tc.wantCode || report.to != tc.to || report.packet.id != 7 || report.packet.seq != 8 ||
+		if report.Reason() != tc.wantCode || report.to != tc.to || report.packet.id != 7 || report.packet.seq != 8 ||
 			string(report.packet.payload) != "payload" {
 			t.Errorf("type %d code %d: %+v", tc.typ, tc.code, report)
 		}
 	}
 }
 
-// FuzzICMPMessage looks for packets that the parser falls over, or in which it
+// FuzzMessage looks for packets that the parser falls over, or in which it
 // sees what is not there.
-func FuzzICMPMessage(f *testing.F) {
+func FuzzMessage(f *testing.F) {
 	for _, to := range []string{"127.0.0.9", "::1"} {
 		addr := netip.MustParseAddr(to)
 		request := echoRequest(addr.Is6(), 1, 2, []byte("0123456789abcdef and more"))
 		f.Add(request, addr.Is6())
-		f.Add(icmpErrorAbout(3, 1, addr, request), addr.Is6())
-		f.Add(icmpErrorAbout(1, 1, addr, request), addr.Is6())
+		f.Add(errorAbout(3, 1, addr, request), addr.Is6())
+		f.Add(errorAbout(1, 1, addr, request), addr.Is6())
 		f.Add(append(ipHeader(addr, addr), request...), addr.Is6())
 	}
 	f.Fuzz(func(t *testing.T, b []byte, v6 bool) {
@@ -162,7 +162,7 @@ func FuzzICMPMessage(f *testing.F) {
 		if reply != nil && len(reply.payload) != len(b)-echoHeader {
 			t.Fatalf("payload of %d bytes in a packet of %d", len(reply.payload), len(b))
 		}
-		if report != nil && (report.String() == "" || report.reason() == "" || report.to.Is6() != v6) {
+		if report != nil && (report.String() == "" || report.Reason() == "" || report.to.Is6() != v6) {
 			t.Fatalf("%+v", report)
 		}
 	})

@@ -1,4 +1,4 @@
-package probes
+package echo
 
 import (
 	"errors"
@@ -8,17 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/netif"
 )
 
 // openFailure explains why there is no socket. All of it is our own side's.
 func openFailure(err error, key socketKey) *check.Reason {
-	if reason, ok := deviceReason(err); ok {
+	if reason, ok := netif.Reason(err); ok {
 		return &reason
 	}
 	r := &check.Reason{Code: check.LocalOverload, Message: fmt.Sprintf("cannot open an ICMP socket: %v", err)}
 	switch {
 	case isForbidden(err):
-		return icmpForbidden()
+		return forbidden()
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
 		r.Code = check.LocalFD
 	case errors.Is(err, unix.EAFNOSUPPORT):
@@ -37,8 +38,8 @@ func openFailure(err error, key socketKey) *check.Reason {
 	return r
 }
 
-// icmpForbidden is the reason for case F1, with the three ways out.
-func icmpForbidden() *check.Reason {
+// forbidden is the reason for case F1, with the three ways out.
+func forbidden() *check.Reason {
 	return &check.Reason{Code: check.LocalPermission, Message: "this user may not open an ICMP socket\n" +
 		"hint: sysctl -w net.ipv4.ping_group_range='0 2147483647' (allows all users), " +
 		"or setcap cap_net_raw+ep on sonde's binary, or run it as root (a container with CAP_NET_RAW)"}

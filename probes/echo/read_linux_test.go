@@ -1,4 +1,4 @@
-package probes
+package echo
 
 import (
 	"net/netip"
@@ -70,9 +70,9 @@ func TestF11ClockStepsDoNotShow(t *testing.T) {
 		}
 	}
 	f := newFlight(t, 1)
-	f.answer(f.packet(0), pingTarget, -time.Second)
-	if f.rtts[0] != 0 {
-		t.Errorf("round-trip time %s", f.rtts[0])
+	f.answer(f.packet(0), target, -time.Second)
+	if f.RTTs[0] != 0 {
+		t.Errorf("round-trip time %s", f.RTTs[0])
 	}
 }
 
@@ -104,7 +104,7 @@ func TestParseControl(t *testing.T) {
 	if got.ttl != 61 || got.at != 2e9+5 || got.report == nil {
 		t.Fatalf("%+v", got)
 	}
-	if got.report.from != pingTarget || got.report.String() != "host unreachable" {
-		t.Errorf("%s from %s", got.report, got.report.from)
+	if got.report.From != target || got.report.String() != "host unreachable" {
+		t.Errorf("%s from %s", got.report, got.report.From)
 	}
 }

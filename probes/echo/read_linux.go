@@ -1,4 +1,4 @@
-package probes
+package echo
 
 import (
 	"encoding/binary"
@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	icmpBatchSize = 32
+	batchSize = 32
 	// packetBytes is what is read of a packet. A longer reply is cut: its nonce
 	// stands at its start, and an ICMP error holds 576 bytes (RFC 1812 section
 	// 4.3.2.3) or 1280 (RFC 4443 section 2.4).
@@ -27,18 +27,18 @@ type mmsghdr struct {
 	n uint32
 }
 
-// icmpBatch holds the messages of one recvmmsg call. The headers point into it, so
+// batch holds the messages of one recvmmsg call. The headers point into it, so
 // it is only used through a pointer.
-type icmpBatch struct {
-	heads   [icmpBatchSize]mmsghdr
-	iovecs  [icmpBatchSize]unix.Iovec
-	names   [icmpBatchSize]unix.RawSockaddrInet6 // large enough for IPv4 too
-	data    [icmpBatchSize][packetBytes]byte
-	control [icmpBatchSize][controlBytes]byte
+type batch struct {
+	heads   [batchSize]mmsghdr
+	iovecs  [batchSize]unix.Iovec
+	names   [batchSize]unix.RawSockaddrInet6 // large enough for IPv4 too
+	data    [batchSize][packetBytes]byte
+	control [batchSize][controlBytes]byte
 }
 
-var icmpBatches = sync.Pool{New: func() any {
-	b := new(icmpBatch)
+var batches = sync.Pool{New: func() any {
+	b := new(batch)
 	for i := range b.heads {
 		b.iovecs[i].Base = &b.data[i][0]
 		b.iovecs[i].SetLen(packetBytes)
@@ -52,39 +52,39 @@ var icmpBatches = sync.Pool{New: func() any {
 }}
 
 // receive reads what has arrived and returns the number of messages.
-func (b *icmpBatch) receive(fd uintptr, flags uintptr) (int, error) {
+func (b *batch) receive(fd uintptr, flags uintptr) (int, error) {
 	for i := range b.heads {
 		h := &b.heads[i].Msghdr
 		h.Namelen = uint32(unsafe.Sizeof(b.names[i]))
 		h.SetControllen(controlBytes)
 		h.Flags = 0
 	}
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.heads[0])), icmpBatchSize, flags|unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.heads[0])), batchSize, flags|unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
 	return int(n), nil
 }
 
-// icmpMessage is one received message; its parts lie in the batch.
-type icmpMessage struct {
+// message is one received message; its parts lie in the batch.
+type message struct {
 	data []byte
 	cut  bool
 	from netip.Addr
-	ctrl icmpControl
+	ctrl control
 }
 
-// icmpControl is what the control messages say.
-type icmpControl struct {
+// control is what the control messages say.
+type control struct {
 	ttl    int
 	tos    int   // type of service or traffic class
 	at     int64 // when the kernel received it, in nanoseconds of the wall clock; 0 when unknown
-	report *icmpReport
+	report *Report
 }
 
-func (b *icmpBatch) message(i int) icmpMessage {
+func (b *batch) message(i int) message {
 	h := &b.heads[i]
-	return icmpMessage{
+	return message{
 		data: b.data[i][:min(h.n, packetBytes)],
 		cut:  h.Flags&unix.MSG_TRUNC != 0,
 		from: sockaddrIP((*[unsafe.Sizeof(b.names[i])]byte)(unsafe.Pointer(&b.names[i]))[:]),
@@ -114,8 +114,8 @@ func sockaddrIP(sa []byte) netip.Addr {
 }
 
 // parseControl reads the control messages; what it does not know it leaves.
-func parseControl(b []byte) icmpControl {
-	c := icmpControl{tos: unknownTOS}
+func parseControl(b []byte) control {
+	c := control{tos: UnknownTOS}
 	for len(b) >= unix.CmsgLen(0) {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(b)
 		if err != nil {
@@ -156,7 +156,7 @@ func timespec(b []byte) int64 {
 // extendedError reads a struct sock_extended_err, followed by the address of
 // who sent the ICMP error. Errors of our own stack (a packet too large to send)
 // are no reports; sendmsg returns them.
-func extendedError(b []byte) *icmpReport {
+func extendedError(b []byte) *Report {
 	const size = int(unsafe.Sizeof(unix.SockExtendedErr{}))
 	if len(b) < size {
 		return nil
@@ -165,18 +165,18 @@ func extendedError(b []byte) *icmpReport {
 	if origin != unix.SO_EE_ORIGIN_ICMP && origin != unix.SO_EE_ORIGIN_ICMP6 {
 		return nil
 	}
-	r := &icmpReport{typ: b[5], code: b[6], ipv6: origin == unix.SO_EE_ORIGIN_ICMP6, from: sockaddrIP(b[size:])}
+	r := &Report{Type: b[5], Code: b[6], IPv6: origin == unix.SO_EE_ORIGIN_ICMP6, From: sockaddrIP(b[size:])}
 	if errno := binary.NativeEndian.Uint32(b); errno == uint32(unix.EMSGSIZE) {
-		r.mtu = info
+		r.MTU = info
 	}
 	return r
 }
 
 // read is the socket's one reader. It ends when the socket is closed.
-func (s *icmpSocket) read() {
+func (s *socket) read() {
 	defer close(s.reader)
-	b := icmpBatches.Get().(*icmpBatch)
-	defer icmpBatches.Put(b)
+	b := batches.Get().(*batch)
+	defer batches.Put(b)
 	conn, err := s.file.SyscallConn()
 	if err != nil {
 		return
@@ -196,7 +196,7 @@ func (s *icmpSocket) read() {
 // datagram socket fail once, so a failure is no reason to stop; that it does
 // not go away is. For the same reason a short read of a datagram socket is not the
 // last one.
-func (s *icmpSocket) drain(b *icmpBatch, fd, flags uintptr) {
+func (s *socket) drain(b *batch, fd, flags uintptr) {
 	for failures := 0; failures < 1000; {
 		n, err := b.receive(fd, flags)
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EBADF) {
@@ -215,14 +215,14 @@ func (s *icmpSocket) drain(b *icmpBatch, fd, flags uintptr) {
 				s.took(&m, now)
 			}
 		}
-		if s.raw && n < icmpBatchSize {
+		if s.raw && n < batchSize {
 			return
 		}
 	}
 }
 
 // took handles a message that came the normal way.
-func (s *icmpSocket) took(m *icmpMessage, now time.Time) {
+func (s *socket) took(m *message, now time.Time) {
 	data := m.data
 	if s.raw && !s.key.v6 {
 		header := trimIP4(data)
@@ -232,7 +232,7 @@ func (s *icmpSocket) took(m *icmpMessage, now time.Time) {
 		data = data[header:]
 		// The kernel checks the sum for all but raw IPv4 sockets. A packet
 		// that was cut cannot be checked; it still has to show the nonce.
-		if !m.cut && inetChecksum(data) != 0 {
+		if !m.cut && checksum(data) != 0 {
 			return
 		}
 	}
@@ -241,14 +241,14 @@ func (s *icmpSocket) took(m *icmpMessage, now time.Time) {
 	case reply != nil:
 		s.reply(reply, m.from, m.ctrl.ttl, m.ctrl.tos, arrival(now, m.ctrl.at))
 	case report != nil:
-		report.from = m.from
+		report.From = m.from
 		s.reported(report)
 	}
 }
 
 // tookError handles a message of the error queue: our own packet, without its
 // IP header, and who complained about it.
-func (s *icmpSocket) tookError(m *icmpMessage) {
+func (s *socket) tookError(m *message) {
 	if m.ctrl.report == nil || len(m.data) < echoHeader || !isEchoRequest(m.data, s.key.v6) {
 		return
 	}
@@ -273,7 +273,7 @@ func arrival(now time.Time, kernel int64) time.Time {
 
 // dropped returns how many packets the kernel threw away because the socket's
 // buffer was full.
-func (s *icmpSocket) dropped() uint32 {
+func (s *socket) dropped() uint32 {
 	const drops = 8 // SK_MEMINFO_DROPS
 	var info [drops + 1]uint32
 	size := uint32(unsafe.Sizeof(info))

@@ -1,4 +1,4 @@
-package probes
+package netif
 
 import (
 	"fmt"
@@ -11,8 +11,9 @@ import (
 	"github.com/sonde-cli/sonde/check"
 )
 
-// kernelAddr turns an address into what the kernel takes.
-func kernelAddr(a netip.Addr, port uint16) (unix.Sockaddr, *check.Reason) {
+// Sockaddr turns an address into what the kernel takes. Its zone is an
+// interface's name or index; the reason is that there is none of the name.
+func Sockaddr(a netip.Addr, port uint16) (unix.Sockaddr, *check.Reason) {
 	if a.Is4() {
 		return &unix.SockaddrInet4{Port: int(port), Addr: a.As4()}, nil
 	}
