@@ -231,6 +231,18 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// TestUnusable has answers that say nothing of the name.
+func TestUnusable(t *testing.T) {
+	z := newZone(t, "test.", "web.test. 60 IN A 192.0.2.1")
+	for says, change := range map[string]func(m *dns.Msg){
+		"the answer was cut":           func(m *dns.Msg) { m.Truncated = true },
+		"the server answers SERVFAIL":  func(m *dns.Msg) { m.Rcode = dns.RcodeServerFailure },
+		"the server answers BADCOOKIE": func(m *dns.Msg) { m.Rcode = dns.RcodeBadCookie },
+	} {
+		want(t, judged(t, server(t, change, z), z, "web.test.", "A"), Indeterminate, says)
+	}
+}
+
 // TestHeldBack has an answer that is not given, but fetched.
 func TestHeldBack(t *testing.T) {
 	z := newZone(t, "test.", "web.test. 60 IN A 192.0.2.1")
@@ -248,6 +260,4 @@ func TestHeldBack(t *testing.T) {
 	if got.Code != check.DNSTimeout {
 		t.Errorf("code %s", got.Code)
 	}
-	cut := func(m *dns.Msg) { m.Truncated = true }
-	want(t, judged(t, server(t, cut, z), z, "web.test.", "A"), Indeterminate, "the answer was cut")
 }
