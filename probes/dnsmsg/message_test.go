@@ -96,6 +96,7 @@ func TestRcodeReason(t *testing.T) {
 		dns.RcodeNameError:     {Code: check.DNSNXDomain, Message: "web.test does not exist, says ns"},
 		dns.RcodeRefused:       {Code: check.DNSRefused, Message: "ns refused the question for web.test"},
 		dns.RcodeServerFailure: {Code: check.DNSServFail, Message: "ns failed to answer for web.test: SERVFAIL"},
+		dns.RcodeBadVers:       {Code: check.DNSServFail, Message: "ns failed to answer for web.test: BADVERS"},
 		4000:                   {Code: check.DNSServFail, Message: "ns failed to answer for web.test: RCODE4000"},
 	} {
 		if got := RcodeReason(rcode, "web.test.", "ns"); got == nil || *got != want {

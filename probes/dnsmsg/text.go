@@ -22,6 +22,9 @@ func TypeName(qtype uint16) string { return dns.Type(qtype).String() }
 
 // RcodeName returns a response code's name, as dig shows it.
 func RcodeName(rcode int) string {
+	if rcode == dns.RcodeBadVers { // the same number is BADSIG inside of TSIG
+		return "BADVERS"
+	}
 	if name, ok := dns.RcodeToString[rcode]; ok {
 		return name
 	}
