@@ -12,6 +12,8 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
+	"github.com/sonde-cli/sonde/probes/dnssec"
 )
 
 func init() {
@@ -83,11 +85,11 @@ type dnsProbe struct {
 	transport string
 	router    *router
 	tls       *tlsPlan
-	anchors   anchors // of the validation; nil: there is none
-	walks     bool    // follow the delegations
-	sorted    bool    // the fact answer_set is wanted
-	ca        string  // file of the roots that tls trusts; empty for the system's
-	doh       *doh    // of the transport https
+	anchors   dnssec.Anchors // of the validation; nil: there is none
+	walks     bool           // follow the delegations
+	sorted    bool           // the fact answer_set is wanted
+	ca        string         // file of the roots that tls trusts; empty for the system's
+	doh       *doh           // of the transport https
 }
 
 // Build implements [check.Options].
@@ -182,7 +184,7 @@ func (p *dnsProbe) buildQuestion(o *dnsOptions) error {
 			return check.OptionErrorf("dnssec.validate", "needs EDNS and the class IN")
 		}
 		if qtype == dns.TypeRRSIG || qtype == dns.TypeSIG {
-			return check.OptionErrorf("dnssec.validate", "cannot go with the type %s: nobody signs signatures", typeName(qtype))
+			return check.OptionErrorf("dnssec.validate", "cannot go with the type %s: nobody signs signatures", dnsmsg.TypeName(qtype))
 		}
 		flags.dnssec = true
 	}
@@ -367,11 +369,11 @@ func (p *dnsProbe) target() string {
 	if p.host != "" {
 		fmt.Fprintf(&b, "//%s/", p.address())
 	}
-	name := targetName.Replace(shown(p.question.name))
+	name := targetName.Replace(dnsmsg.Shown(p.question.name))
 	if p.host == "" && strings.HasPrefix(name, "//") { // not a server
 		name = "%2F" + name[1:]
 	}
-	fmt.Fprintf(&b, "%s?type=%s", name, typeName(p.question.qtype))
+	fmt.Fprintf(&b, "%s?type=%s", name, dnsmsg.TypeName(p.question.qtype))
 	if p.question.class != dns.ClassINET {
 		b.WriteString("&class=" + dns.ClassToString[p.question.class])
 	}
@@ -406,6 +408,3 @@ func (p *dnsProbe) address() string {
 	}
 	return p.host
 }
-
-// typeName returns the name of a record type, as dig shows it.
-func typeName(qtype uint16) string { return dns.Type(qtype).String() }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sonde-cli/sonde/probes/dnssec"
 )
 
 // delvAnchors writes the trust anchors of the lab as delv reads them.
@@ -33,11 +35,11 @@ func (lab *dnssecLab) delvAnchors(t *testing.T) string {
 func delvVerdict(text string) string {
 	switch {
 	case strings.Contains(text, "unsigned answer"):
-		return dnssecInsecure
+		return dnssec.Insecure
 	case strings.Contains(text, "fully validated"):
-		return dnssecSecure
+		return dnssec.Secure
 	case strings.Contains(text, "resolution failed"): // as it says of a denial, too
-		return dnssecBogus
+		return dnssec.Bogus
 	}
 	return "nothing"
 }
@@ -57,12 +59,12 @@ func TestOracleDelv(t *testing.T) {
 			// It fails where the answer is bogus.
 			text, _ := exec.Command(delv, "-a", anchors, "+root=test", "@127.0.0.1", "-p", strings.TrimPrefix(lab.unbound, "127.0.0.1:"), name, q.qtype).CombinedOutput()
 			want := delvVerdict(string(text))
-			if z.algo == "RSASHA1" && want == dnssecSecure {
-				want = dnssecInsecure // RFC 9905, which is younger than Debian's BIND
+			if z.algo == "RSASHA1" && want == dnssec.Secure {
+				want = dnssec.Insecure // RFC 9905, which is younger than Debian's BIND
 			}
 			denied := q.name == "none" || q.name == "x.y.none" || q.name == "a.wild" && q.qtype == "MX"
-			if z.name == "optout.test." && denied && want == dnssecSecure {
-				want = dnssecInsecure // RFC 5155 section 9.2: no AD where there may be a delegation, as unbound has it
+			if z.name == "optout.test." && denied && want == dnssec.Secure {
+				want = dnssec.Insecure // RFC 5155 section 9.2: no AD where there may be a delegation, as unbound has it
 			}
 			seen[want]++
 			o := lab.validates(t, lab.unbound, name, q.qtype)
@@ -70,12 +72,12 @@ func TestOracleDelv(t *testing.T) {
 			if got := o.Facts.Get("dnssec.status"); got != want {
 				t.Errorf("%s %s: %v (%v), delv says %s\n%s", name, q.qtype, got, o.Facts.Get("dnssec.reason"), want, text)
 			}
-			if exp, ok := o.Facts.Get("dnssec.expires_in").(time.Duration); want == dnssecSecure && (!ok || exp <= 0) {
+			if exp, ok := o.Facts.Get("dnssec.expires_in").(time.Duration); want == dnssec.Secure && (!ok || exp <= 0) {
 				t.Errorf("%s %s: expires in %v", name, q.qtype, exp)
 			}
 		}
 	}
-	for _, verdict := range []string{dnssecSecure, dnssecInsecure, dnssecBogus} {
+	for _, verdict := range []string{dnssec.Secure, dnssec.Insecure, dnssec.Bogus} {
 		if seen[verdict] < 10 {
 			t.Errorf("delv said %s %d times: %v", verdict, seen[verdict], seen)
 		}

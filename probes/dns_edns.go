@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // dnsEDNS are the options of EDNS (RFC 6891).
@@ -135,18 +136,18 @@ func (q *question) withCookie(cookie []byte) *question {
 
 // ownCookie reports whether the answer carries our cookie or none. Another one
 // is a forgery (RFC 7873 section 5.3).
-func (q *question) ownCookie(msg message) bool {
+func (q *question) ownCookie(msg dnsmsg.Message) bool {
 	if q.flags.cookie == nil {
 		return true
 	}
-	cookie := msg.cookie()
+	cookie := cookieIn(msg)
 	return cookie == nil || bytes.HasPrefix(cookie, q.flags.cookie[:clientCookie])
 }
 
-// cookie returns the cookie in an answer, nil when there is none that can be
+// cookieIn returns the cookie in an answer, nil when there is none that can be
 // read.
-func (m message) cookie() (cookie []byte) {
-	_ = m.records(func(_ section, rr dns.RR) error { // what is malformed is found out later
+func cookieIn(m dnsmsg.Message) (cookie []byte) {
+	_ = m.Records(func(_ dnsmsg.Section, rr dns.RR) error { // what is malformed is found out later
 		if opt, ok := rr.(*dns.OPT); ok && cookie == nil {
 			cookie = cookieOf(opt)
 		}

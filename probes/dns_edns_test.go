@@ -10,6 +10,7 @@ import (
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // sentOption returns an option of the query's EDNS record.
@@ -170,7 +171,7 @@ func FuzzDNSOptions(f *testing.F) {
 		if len(options) > 1<<15 {
 			return
 		}
-		msg := append(bytes.Clone(q.packed[:headerSize+len("\x03web\x04test\x00")+4]),
+		msg := append(bytes.Clone(q.packed[:dnsmsg.HeaderSize+len("\x03web\x04test\x00")+4]),
 			0, 0, byte(dns.TypeOPT), 4, 208, 0, 0, 0, 0, byte(len(options)>>8), byte(len(options)))
 		msg[2] |= 1 << 7
 		msg = append(msg, options...)

@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // dnsFacts declares what the dns kind observes.
@@ -56,7 +57,7 @@ const (
 
 // dnsAnswer is what an answer says.
 type dnsAnswer struct {
-	message    message
+	message    dnsmsg.Message
 	rcode      int // with EDNS's upper bits
 	answers    []string
 	text       int // bytes in answers
@@ -71,20 +72,20 @@ type dnsAnswer struct {
 }
 
 // readAnswer reads the answer to q. When it fails, what was read up to there is
-// returned with the error, a *malformedError.
-func readAnswer(m message, q *question) (*dnsAnswer, error) {
-	a := &dnsAnswer{message: m, rcode: m.rcode()}
-	var aliases chain
-	err := m.records(func(s section, rr dns.RR) error {
+// returned with the error, a [*dnsmsg.MalformedError].
+func readAnswer(m dnsmsg.Message, q *question) (*dnsAnswer, error) {
+	a := &dnsAnswer{message: m, rcode: m.Rcode()}
+	var aliases dnsmsg.Aliases
+	err := m.Records(func(s dnsmsg.Section, rr dns.RR) error {
 		switch {
-		case s == sectionAnswer && rr.Header().Class != q.class: // no answer, and nobody signs it
-		case s == sectionAnswer:
+		case s == dnsmsg.Answer && rr.Header().Class != q.class: // no answer, and nobody signs it
+		case s == dnsmsg.Answer:
 			a.lifetime(rr.Header().Ttl)
 			a.keep(rr, q, q.name)
-			aliases.add(rr)
-		case s == sectionAuthority:
+			aliases.Add(rr)
+		case s == dnsmsg.Authority:
 			a.authority = appendRecord(a.authority, rr)
-		case s == sectionAdditional:
+		case s == dnsmsg.Additional:
 			if opt, ok := rr.(*dns.OPT); ok {
 				a.setEDNS(opt)
 				return nil
@@ -93,17 +94,17 @@ func readAnswer(m message, q *question) (*dnsAnswer, error) {
 		}
 		return nil
 	})
-	if err != nil || q.qtype == dns.TypeCNAME || q.qtype == dns.TypeANY {
+	if err != nil {
 		return a, err
 	}
-	if a.cnames, err = aliases.follow(q.name); err != nil || len(a.cnames) == 0 {
+	if a.cnames, err = aliases.Follow(q.name, q.qtype); err != nil || len(a.cnames) == 0 {
 		return a, err
 	}
 	// The answers belong to the last alias, which is only known now.
 	a.answers, a.text, a.count = nil, 0, 0
 	last := a.cnames[len(a.cnames)-1]
-	return a, m.records(func(s section, rr dns.RR) error {
-		if s == sectionAnswer {
+	return a, m.Records(func(s dnsmsg.Section, rr dns.RR) error {
+		if s == dnsmsg.Answer {
 			a.keep(rr, q, last)
 		}
 		return nil
@@ -136,7 +137,7 @@ func (a *dnsAnswer) lifetime(ttl uint32) {
 func (a *dnsAnswer) setEDNS(opt *dns.OPT) {
 	if a.edns == nil {
 		a.edns = opt
-		a.rcode |= int(opt.Hdr.Ttl>>24) << 4 // RFC 6891 section 6.1.3
+		a.rcode = a.message.FullRcode(opt)
 	}
 }
 
@@ -162,7 +163,7 @@ func appendRecord(records []string, rr dns.RR) []string {
 	if len(records) == maxOtherRecords {
 		return records
 	}
-	return append(records, rr.Header().Name+" "+typeName(rr.Header().Rrtype)+" "+rdata(rr))
+	return append(records, rr.Header().Name+" "+dnsmsg.TypeName(rr.Header().Rrtype)+" "+rdata(rr))
 }
 
 // extendedErrors returns the server's extended errors (RFC 8914).
@@ -192,7 +193,7 @@ func (a *dnsAnswer) extendedErrors() []string {
 // record sets the facts of an answer and explains those that nobody wants.
 func (a *dnsAnswer) record(o *check.Observation, q *question, server string) {
 	m := a.message
-	o.Set("rcode", rcodeName(a.rcode))
+	o.Set("rcode", dnsmsg.RcodeName(a.rcode))
 	setList(o, "answers", a.answers)
 	o.Set("answer_count", a.count)
 	setList(o, "cnames", a.cnames)
@@ -202,10 +203,10 @@ func (a *dnsAnswer) record(o *check.Observation, q *question, server string) {
 		o.Set("ttl.min", time.Duration(a.ttlMin)*time.Second)
 		o.Set("ttl.max", time.Duration(a.ttlMax)*time.Second)
 	}
-	o.Set("flags", m.flags())
-	o.Set("authoritative", m.authoritative())
-	o.Set("authenticated", m.authenticated())
-	o.Set("recursion_available", m.recursionAvail())
+	o.Set("flags", m.Flags())
+	o.Set("authoritative", m.Authoritative())
+	o.Set("authenticated", m.Authenticated())
+	o.Set("recursion_available", m.RecursionAvailable())
 	a.recordEDNS(o, q)
 	o.Set("size", len(m))
 	errs := a.extendedErrors()
@@ -242,9 +243,9 @@ func (a *dnsAnswer) reason(q *question, server string, extended []string) *check
 		if n := len(a.cnames); n > 0 {
 			at = a.cnames[n-1]
 		}
-		r = &check.Reason{Code: check.DNSNoData, Message: fmt.Sprintf("no %s record for %s at %s", typeName(q.qtype), shown(at), server)}
+		r = &check.Reason{Code: check.DNSNoData, Message: fmt.Sprintf("no %s record for %s at %s", dnsmsg.TypeName(q.qtype), dnsmsg.Shown(at), server)}
 	case dns.RcodeNameError, dns.RcodeRefused, dns.RcodeServerFailure:
-		r = rcodeReason(a.rcode, q.name, server)
+		r = dnsmsg.RcodeReason(a.rcode, q.name, server)
 	default:
 		return nil
 	}
@@ -252,22 +253,4 @@ func (a *dnsAnswer) reason(q *question, server string, extended []string) *check
 		r.Message += ", " + strings.Join(extended, ", ")
 	}
 	return r
-}
-
-// flags returns the names of the header flags that are set, in dig's order.
-func (m message) flags() []string {
-	all := [...]struct {
-		name string
-		set  bool
-	}{
-		{"qr", m.response()}, {"aa", m.authoritative()}, {"tc", m.truncated()}, {"rd", m.recursionDesired()},
-		{"ra", m.recursionAvail()}, {"ad", m.authenticated()}, {"cd", m.checkingDisabled()},
-	}
-	flags := make([]string, 0, len(all))
-	for _, f := range all {
-		if f.set {
-			flags = append(flags, f.name)
-		}
-	}
-	return flags
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // E5: forgeries are passed over and counted, and the wait for the answer goes
@@ -77,7 +78,7 @@ func forgeSource(q *testnet.DNSQuery) {
 // rawAnswer makes an answer of the query's id and question, with the counts and the
 // bytes that follow.
 func rawAnswer(q *testnet.DNSQuery, answers, authority, additional uint16, body ...byte) []byte {
-	end := headerSize
+	end := dnsmsg.HeaderSize
 	for q.Raw[end] != 0 {
 		end += int(q.Raw[end]) + 1
 	}
@@ -101,7 +102,7 @@ func rawRecord(owner []byte, rrtype uint16, data ...byte) []byte {
 
 // E6 and E7: answers that break the protocol in every way.
 func TestE6E7Malformed(t *testing.T) {
-	self := []byte{0xC0, headerSize} // a pointer to the question's name
+	self := []byte{0xC0, dnsmsg.HeaderSize} // a pointer to the question's name
 	withCount := func(q *testnet.DNSQuery, n uint16) []byte {
 		msg := rawAnswer(q, 0, 0, 0)
 		binary.BigEndian.PutUint16(msg[4:], n)
@@ -117,7 +118,7 @@ func TestE6E7Malformed(t *testing.T) {
 	}
 	tests := map[string]func(q *testnet.DNSQuery) []byte{
 		"short header":         func(q *testnet.DNSQuery) []byte { return q.Raw[:5] },
-		"header only":          func(q *testnet.DNSQuery) []byte { return rawAnswer(q, 1, 0, 0)[:headerSize] },
+		"header only":          func(q *testnet.DNSQuery) []byte { return rawAnswer(q, 1, 0, 0)[:dnsmsg.HeaderSize] },
 		"two questions":        func(q *testnet.DNSQuery) []byte { return withCount(q, 2) },
 		"65535 questions":      func(q *testnet.DNSQuery) []byte { return withCount(q, 65535) },
 		"more records counted": func(q *testnet.DNSQuery) []byte { return rawAnswer(q, 65535, 65535, 65535) },
@@ -271,10 +272,10 @@ func TestDNSAnswerIsBounded(t *testing.T) {
 			name = append(append(name, 63), strings.Repeat("\x01", 63)...)
 		}
 		name = append(append(name, 54), strings.Repeat("\x01", 54)...)
-		body := rawRecord([]byte{0xC0, headerSize}, dns.TypeNS, append(name, 0)...)
+		body := rawRecord([]byte{0xC0, dnsmsg.HeaderSize}, dns.TypeNS, append(name, 0)...)
 		count := uint16(1)
 		for ; len(body)+at < 65000; count++ {
-			body = append(body, rawRecord([]byte{0xC0, headerSize}, dns.TypeNS, 0xC0|byte(at>>8), byte(at))...)
+			body = append(body, rawRecord([]byte{0xC0, dnsmsg.HeaderSize}, dns.TypeNS, 0xC0|byte(at>>8), byte(at))...)
 		}
 		q.Reply(rawAnswer(q, count, 0, 0, body...))
 	})
@@ -291,7 +292,9 @@ func TestDNSAnswerIsBounded(t *testing.T) {
 
 // E10: what is new or odd but no harm.
 func TestE10Tolerated(t *testing.T) {
-	address := func(q *testnet.DNSQuery) []byte { return rawRecord([]byte{0xC0, headerSize}, dns.TypeA, 192, 0, 2, 1) }
+	address := func(q *testnet.DNSQuery) []byte {
+		return rawRecord([]byte{0xC0, dnsmsg.HeaderSize}, dns.TypeA, 192, 0, 2, 1)
+	}
 	withOPT := func(q *testnet.DNSQuery, options ...byte) []byte {
 		opt := rawRecord([]byte{0}, dns.TypeOPT, options...)
 		copy(opt[3:], []byte{0x10, 0, 0, 0, 0, 0})
@@ -311,14 +314,14 @@ func TestE10Tolerated(t *testing.T) {
 		{
 			"unknown type",
 			func(q *testnet.DNSQuery) []byte {
-				return rawAnswer(q, 1, 0, 0, rawRecord([]byte{0xC0, headerSize}, 65280, 1, 2, 0xAB)...)
+				return rawAnswer(q, 1, 0, 0, rawRecord([]byte{0xC0, dnsmsg.HeaderSize}, 65280, 1, 2, 0xAB)...)
 			},
 			"TYPE65280", []string{`\# 3 0102ab`},
 		},
 		{
 			"record of another type and owner",
 			func(q *testnet.DNSQuery) []byte {
-				return rawAnswer(q, 3, 0, 0, slices.Concat(address(q), rawRecord([]byte{0xC0, headerSize}, 65280, 1), rawRecord([]byte{0}, dns.TypeA, 1, 2, 3, 4))...)
+				return rawAnswer(q, 3, 0, 0, slices.Concat(address(q), rawRecord([]byte{0xC0, dnsmsg.HeaderSize}, 65280, 1), rawRecord([]byte{0}, dns.TypeA, 1, 2, 3, 4))...)
 			},
 			"A", []string{"192.0.2.1"},
 		},
@@ -337,7 +340,7 @@ func TestE10Tolerated(t *testing.T) {
 func TestE10WithoutEDNS(t *testing.T) {
 	z := zone(t, "web.test. 60 IN A 192.0.2.1")
 	for _, rcode := range []int{dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers} {
-		t.Run(rcodeName(rcode), func(t *testing.T) {
+		t.Run(dnsmsg.RcodeName(rcode), func(t *testing.T) {
 			server := dnsServer(t, func(q *testnet.DNSQuery) {
 				if q.Msg.IsEdns0() == nil {
 					z.Serve(q)
@@ -358,7 +361,7 @@ func TestE10WithoutEDNS(t *testing.T) {
 			wantFacts(t, o, check.FactsOf(map[string]any{"rcode": "NOERROR", "answer_count": 1, "edns.fallback": true}))
 			o = observeDNS(t, buildDNS(t, server.Addr(), func(o *dnsOptions) { o.EDNS.DO = true }), time.Minute)
 			wantFailure(t, o, "")
-			wantFacts(t, o, check.FactsOf(map[string]any{"rcode": rcodeName(rcode), "edns.fallback": false}))
+			wantFacts(t, o, check.FactsOf(map[string]any{"rcode": dnsmsg.RcodeName(rcode), "edns.fallback": false}))
 		})
 	}
 }
@@ -423,7 +426,7 @@ func TestDNSEndless(t *testing.T) {
 			return nil
 		}},
 		"flood over TCP": {"tcp", func(q *testnet.DNSQuery) error {
-			_, err := q.Conn().Write(append([]byte{0, headerSize}, make([]byte, headerSize)...))
+			_, err := q.Conn().Write(append([]byte{0, dnsmsg.HeaderSize}, make([]byte, dnsmsg.HeaderSize)...))
 			return err
 		}},
 		"zeros over TCP": {"tcp", func(q *testnet.DNSQuery) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // doh is where DNS over HTTPS (RFC 8484) is asked, and how.
@@ -118,7 +119,7 @@ func (x *exchange) https(conn net.Conn, protocol string, d *doh, q *question) er
 	}
 	x.last = time.Now()
 	if err := q.accept(body, 0); errors.Is(err, errIgnored) {
-		return dnsMalformed("it answers another question")
+		return dnsmsg.Malformed("it answers another question")
 	} else if err != nil {
 		return err
 	}
@@ -127,16 +128,16 @@ func (x *exchange) https(conn net.Conn, protocol string, d *doh, q *question) er
 }
 
 // dohBody reads the DNS message out of a response that has one.
-func dohBody(wire httpWire, head *httpHead) (message, error) {
+func dohBody(wire httpWire, head *httpHead) (dnsmsg.Message, error) {
 	if head.status != 200 {
 		return nil, &httpError{check.HTTPStatus, fmt.Sprintf("HTTP status %d, want 200", head.status)}
 	}
 	kind, _, _ := strings.Cut(head.get("content-type"), ";")
 	if !strings.EqualFold(strings.TrimSpace(kind), dohType) {
-		return nil, dnsMalformed("it is of type %s, not %s", excerpt([]byte(head.get("content-type"))), dohType)
+		return nil, dnsmsg.Malformed("it is of type %s, not %s", excerpt([]byte(head.get("content-type"))), dohType)
 	}
 	if coding := head.all("content-encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return nil, dnsMalformed("it is encoded as %s, which was not asked for", excerpt([]byte(coding)))
+		return nil, dnsmsg.Malformed("it is encoded as %s, which was not asked for", excerpt([]byte(coding)))
 	}
 	reader, err := wire.openBody(head, "GET")
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // dohListen starts an HTTPS server for 127.0.0.1 and localhost and returns its
@@ -188,10 +189,10 @@ func FuzzDoHAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, response string) {
 		var x exchange
 		err := x.https(&replay{said: bytes.NewReader([]byte(response)), step: 100}, "http/1.1", &doh{host: "dns.test", port: 443, path: "/"}, q)
-		if err == nil && (len(x.answer) < headerSize || len(x.answer) > maxDNSMessage || x.http.status != 200) {
+		if err == nil && (len(x.answer) < dnsmsg.HeaderSize || len(x.answer) > maxDNSMessage || x.http.status != 200) {
 			t.Errorf("accepted %q", x.answer)
 		}
-		var bad *malformedError
+		var bad *dnsmsg.MalformedError
 		var he *httpError
 		if err != nil && !errors.As(err, &bad) && !errors.As(err, &he) && !ended(err) {
 			t.Errorf("error %v of no kind", err)

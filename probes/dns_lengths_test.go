@@ -15,6 +15,7 @@ import (
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // packed is the message on the wire.
@@ -59,7 +60,7 @@ func TestE19Lengths(t *testing.T) {
 		"too long":  {func(m []byte) (string, []byte) { return length(len(m) + 9), m }, check.HTTPTruncated, ""},
 		"too short": {func(m []byte) (string, []byte) { return length(len(m) - 5), m }, check.DNSMalformed, "cannot be read"},
 		"up to the question": {
-			func(m []byte) (string, []byte) { return length(headerSize), m }, check.DNSMalformed, "",
+			func(m []byte) (string, []byte) { return length(dnsmsg.HeaderSize), m }, check.DNSMalformed, "",
 		},
 		"zero":           {func(m []byte) (string, []byte) { return length(0), m }, check.DNSMalformed, ""},
 		"empty":          {func([]byte) (string, []byte) { return length(0), nil }, check.DNSMalformed, ""},
@@ -122,7 +123,7 @@ func TestDNSLengthPrefix(t *testing.T) {
 		"too short":          {func(m []byte) []byte { return prefixed(len(m)-5, m) }, check.DNSMalformed},
 		"too long":           {func(m []byte) []byte { return prefixed(len(m)+5, m) }, check.DNSMalformed},
 		"the longest":        {func(m []byte) []byte { return prefixed(0xFFFF, m) }, check.DNSMalformed},
-		"up to the question": {func(m []byte) []byte { return prefixed(headerSize, m) }, check.DNSMalformed},
+		"up to the question": {func(m []byte) []byte { return prefixed(dnsmsg.HeaderSize, m) }, check.DNSMalformed},
 		"zero":               {func(m []byte) []byte { return prefixed(0, m) }, check.DNSMalformed},
 		"without":            {func(m []byte) []byte { return m }, check.DNSMalformed},
 		"half of it":         {func([]byte) []byte { return []byte{0} }, check.DNSMalformed},

@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 	"github.com/sonde-cli/sonde/probes/netif"
 )
 
@@ -115,7 +116,7 @@ func (r *dnsRun) run(ctx context.Context) *check.Reason {
 	}
 	if undecided != nil {
 		r.dnsReply = *undecided
-		failure := rcodeReason(r.got.rcode, r.question.name, r.server.String())
+		failure := dnsmsg.RcodeReason(r.got.rcode, r.question.name, r.server.String())
 		if unable(failure) && !alive(ctx, systemServers(config)) {
 			return &check.Reason{Code: check.LocalResolver, Message: resolverFails + ": " + failure.Message}
 		}
@@ -154,7 +155,7 @@ func (r *dnsRun) ask(ctx context.Context, host string, port uint16, until time.T
 	switch {
 	case reason != nil:
 		return reason
-	case r.probe.plain != nil && r.got.message.refusesEDNS():
+	case r.probe.plain != nil && r.got.message.RefusesEDNS():
 		r.question = r.probe.plain
 	case r.got.rcode == dns.RcodeBadCookie && r.got.edns != nil && r.question.flags.cookie != nil:
 		cookie := cookieOf(r.got.edns)
@@ -188,7 +189,7 @@ func (r *dnsRun) exchangeWith(ctx context.Context, host string, port uint16, unt
 		return reason
 	}
 	var err error
-	if r.got, err = readAnswer(r.answer, r.question); err != nil && !r.answer.truncated() {
+	if r.got, err = readAnswer(r.answer, r.question); err != nil && !r.answer.Truncated() {
 		r.got = nil
 		return r.reason(err)
 	}
@@ -226,7 +227,7 @@ func (r *dnsRun) overUDP(ctx context.Context, host string, port uint16, until ti
 	if err != nil {
 		return r.reason(err)
 	}
-	r.cut = r.answer.truncated()
+	r.cut = r.answer.Truncated()
 	return nil
 }
 
@@ -289,7 +290,7 @@ func (r *dnsRun) phases(start time.Time) {
 
 // reason tells why the exchange failed.
 func (r *dnsRun) reason(err error) *check.Reason {
-	var bad *malformedError
+	var bad *dnsmsg.MalformedError
 	if errors.As(err, &bad) {
 		return &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("%s: %v", r.server, err)}
 	}
@@ -342,7 +343,7 @@ func (r *dnsRun) dig() string {
 	if p.question.class != dns.ClassINET {
 		args = append(args, "-c", dns.ClassToString[p.question.class])
 	}
-	args = append(args, "-t", typeName(p.question.qtype), "-q", shellWord(p.question.name))
+	args = append(args, "-t", dnsmsg.TypeName(p.question.qtype), "-q", shellWord(p.question.name))
 	switch p.transport {
 	case transportUDP:
 		args = append(args, "+ignore")

@@ -11,6 +11,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // DNS over QUIC (RFC 9250): a connection for one question, which has a stream of
@@ -96,7 +97,7 @@ func (x *exchange) quic(ctx context.Context, conn *quicConn, q *question) error 
 	}
 	if err := q.accept(msg, 0); err != nil {
 		if errors.Is(err, errIgnored) {
-			return dnsMalformed("it answers something else, or its ID is not 0")
+			return dnsmsg.Malformed("it answers something else, or its ID is not 0")
 		}
 		return err
 	}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // nameserver is a DNS server that a name is resolved with, and how.
@@ -90,7 +92,7 @@ func (s *nameserver) ask(ctx context.Context, q *question, until time.Time) (*ex
 		if err != nil && x.alive {
 			err = &aliveError{err}
 		}
-		if err != nil || !x.answer.truncated() {
+		if err != nil || !x.answer.Truncated() {
 			return x, err
 		}
 	}
@@ -146,7 +148,7 @@ var controlQuestion = sync.OnceValue(func() *question {
 
 // exchange is one question at one server and what became of it.
 type exchange struct {
-	answer      message
+	answer      dnsmsg.Message
 	retransmits int // queries sent again because nothing came back
 	mismatched  int // messages passed over because they answer something else
 
@@ -187,7 +189,7 @@ func (x *exchange) datagram(ctx context.Context, conn net.Conn, q *question, unt
 	}
 	x.sent = time.Now()
 	again := x.sent.Add(retransmitAfter(until.Sub(x.sent)))
-	err := x.receive(ctx, conn, q, message(query).id(), again)
+	err := x.receive(ctx, conn, q, dnsmsg.Message(query).ID(), again)
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil && again.Before(until) {
 		x.retransmits++
 		if _, err := conn.Write(query); err != nil {
@@ -199,7 +201,7 @@ func (x *exchange) datagram(ctx context.Context, conn net.Conn, q *question, unt
 				return dnsEnded(ctx, err)
 			}
 		}
-		err = x.receive(ctx, conn, q, message(query).id(), until)
+		err = x.receive(ctx, conn, q, dnsmsg.Message(query).ID(), until)
 	}
 	return err
 }
@@ -227,10 +229,10 @@ func (x *exchange) receive(ctx context.Context, conn net.Conn, q *question, id u
 		case err != nil:
 			return err
 		case n == maxDatagram:
-			return dnsMalformed("larger than the %d bytes that UDP is offered", q.limit)
+			return dnsmsg.Malformed("larger than the %d bytes that UDP is offered", q.limit)
 		default:
 			x.first = time.Now()
-			x.last, x.answer = x.first, append(message(nil), buf[:n]...)
+			x.last, x.answer = x.first, append(dnsmsg.Message(nil), buf[:n]...)
 			return nil
 		}
 	}
@@ -243,8 +245,8 @@ func (x *exchange) begin() {
 }
 
 // isControl reports whether msg is a good answer to the control question.
-func (x *exchange) isControl(msg message) bool {
-	return x.control && x.retransmits > 0 && controlQuestion().accept(msg, x.controlID) == nil && msg.rcode() == dns.RcodeSuccess
+func (x *exchange) isControl(msg dnsmsg.Message) bool {
+	return x.control && x.retransmits > 0 && controlQuestion().accept(msg, x.controlID) == nil && msg.Rcode() == dns.RcodeSuccess
 }
 
 // stream sends the question over a TCP or TLS connection and reads the answer
@@ -290,7 +292,7 @@ func dnsEnded(ctx context.Context, err error) error {
 }
 
 // readStream reads one message with its length in front.
-func (x *exchange) readStream(conn io.Reader) (message, error) {
+func (x *exchange) readStream(conn io.Reader) (dnsmsg.Message, error) {
 	var size [2]byte
 	if n, err := io.ReadFull(conn, size[:]); err != nil {
 		return nil, cut(n, err)
@@ -306,7 +308,7 @@ func (x *exchange) readStream(conn io.Reader) (message, error) {
 // cut words the end of a stream before the end of a message.
 func cut(n int, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return dnsMalformed("the connection was closed after %s bytes of it", strconv.Itoa(n))
+		return dnsmsg.Malformed("the connection was closed after %s bytes of it", strconv.Itoa(n))
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // maxCompared is how many servers one check may ask.
@@ -128,7 +129,7 @@ func failureOf(run *dnsRun) *check.Reason {
 	case run.got.rcode == dns.RcodeSuccess || run.got.rcode == dns.RcodeNameError:
 		return nil
 	}
-	reason := rcodeReason(run.got.rcode, run.question.name, run.server.String())
+	reason := dnsmsg.RcodeReason(run.got.rcode, run.question.name, run.server.String())
 	if because, ok := run.obs.Because["rcode"]; ok {
 		reason = &because
 	}
@@ -261,7 +262,7 @@ func (a *dnsAnswer) key(q *question) string {
 // brief says in a few words what the answer is.
 func (a *dnsAnswer) brief() string {
 	if a.rcode != dns.RcodeSuccess {
-		return rcodeName(a.rcode)
+		return dnsmsg.RcodeName(a.rcode)
 	}
 	if a.count == 0 {
 		return "no record"

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // buildDNS makes the probe of a dns check of the server.
@@ -370,13 +371,13 @@ func FuzzReadAnswer(f *testing.F) {
 			return
 		}
 		a, err := readAnswer(raw, &asked)
-		var bad *malformedError
+		var bad *dnsmsg.MalformedError
 		if err != nil && !errors.As(err, &bad) {
-			t.Errorf("error %v is no *malformedError", err)
+			t.Errorf("error %v is no *dnsmsg.MalformedError", err)
 		}
 		var o check.Observation
 		a.record(&o, &asked, "192.0.2.53:53")
-		if len(a.answers) > a.count || a.text > maxAnswerText || len(a.cnames) > maxChain {
+		if len(a.answers) > a.count || a.text > maxAnswerText || len(a.cnames) > dnsmsg.MaxAliases {
 			t.Errorf("%+v", a)
 		}
 		addresses(raw, &asked, "192.0.2.53:53")

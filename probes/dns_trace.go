@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // rootServers are the addresses of the root's name servers, from
@@ -26,8 +27,9 @@ var rootServers = [...]string{
 const (
 	maxReferrals    = 16
 	maxTraceQueries = 64
-	maxZoneServers  = 13 // asked of one zone
-	maxNSResolved   = 4  // names of servers without an address, resolved for one zone
+	maxNSRecords    = 512 // that are kept of one delegation
+	maxZoneServers  = 13  // asked of one zone
+	maxNSResolved   = 4   // names of servers without an address, resolved for one zone
 )
 
 // nsHost is one name server of a zone, at one address.
@@ -40,7 +42,7 @@ func (h nsHost) String() string {
 	if h.name == "" {
 		return h.addr.String()
 	}
-	return shown(h.name) + " (" + h.addr.String() + ")"
+	return dnsmsg.Shown(h.name) + " (" + h.addr.String() + ")"
 }
 
 // walk follows the delegations from the top to the zone of the question, as
@@ -188,7 +190,7 @@ func (w *walk) askHosts(ctx context.Context, zone string, hosts []nsHost) (*zone
 			var reply *zoneReply
 			if reply, reason = w.read(run, zone); reason == nil {
 				w.servers = append(w.servers, host.String())
-				w.latency[shown(zone)] = run.obs.Latency.Seconds()
+				w.latency[dnsmsg.Shown(zone)] = run.obs.Latency.Seconds()
 				return reply, nil
 			}
 		}
@@ -201,14 +203,14 @@ func (w *walk) askHosts(ctx context.Context, zone string, hosts []nsHost) (*zone
 		worst = worse(worst, reason)
 	}
 	if worst == nil {
-		worst = &check.Reason{Code: check.DNSTimeout, Message: "no time left to ask the servers of " + shown(zone)}
+		worst = &check.Reason{Code: check.DNSTimeout, Message: "no time left to ask the servers of " + dnsmsg.Shown(zone)}
 	}
-	return nil, &check.Reason{Code: worst.Code, Message: fmt.Sprintf("no server of %s answers: %s", shown(zone), worst.Message)}
+	return nil, &check.Reason{Code: worst.Code, Message: fmt.Sprintf("no server of %s answers: %s", dnsmsg.Shown(zone), worst.Message)}
 }
 
 // isLame notes that a server does not answer for a zone: what was wrong first.
 func (w *walk) isLame(server, zone, why string) {
-	about := server + " for " + shown(zone) + ": "
+	about := server + " for " + dnsmsg.Shown(zone) + ": "
 	if !slices.ContainsFunc(w.lame, func(l string) bool { return strings.HasPrefix(l, about) }) {
 		w.lame = append(w.lame, about+why)
 	}
@@ -237,7 +239,7 @@ const traceTimeout = 2 * time.Second
 func (w *walk) read(run *dnsRun, zone string) (*zoneReply, *check.Reason) {
 	got := run.got
 	if got.rcode != dns.RcodeSuccess && got.rcode != dns.RcodeNameError {
-		return nil, rcodeReason(got.rcode, w.question.name, run.server.String())
+		return nil, dnsmsg.RcodeReason(got.rcode, w.question.name, run.server.String())
 	}
 	reply := &zoneReply{run: run}
 	soa, err := reply.readDelegation(got.message, dns.CanonicalName(w.question.name))
@@ -247,12 +249,12 @@ func (w *walk) read(run *dnsRun, zone string) (*zoneReply, *check.Reason) {
 	further := reply.next != "" && dns.IsSubDomain(zone, reply.next) && !slices.Contains(w.path, reply.next)
 	answers := got.count > 0 || len(got.cnames) > 0
 	switch {
-	case !got.message.authoritative() && further:
+	case !got.message.Authoritative() && further:
 		return reply, nil
-	case !got.message.authoritative():
-		return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("%s is no authority for %s and leads no further down", run.server, shown(w.question.name))}
+	case !got.message.Authoritative():
+		return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("%s is no authority for %s and leads no further down", run.server, dnsmsg.Shown(w.question.name))}
 	case !answers && soa != "" && !dns.IsSubDomain(zone, soa): // no resolver believes that
-		return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("%s denies %s as the authority of %s", run.server, shown(w.question.name), shown(soa))}
+		return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("%s denies %s as the authority of %s", run.server, dnsmsg.Shown(w.question.name), dnsmsg.Shown(soa))}
 	case !answers && soa == "" && got.rcode == dns.RcodeSuccess && further: // there are servers that say AA for what they delegate
 		return reply, nil
 	}
@@ -261,21 +263,21 @@ func (w *walk) read(run *dnsRun, zone string) (*zoneReply, *check.Reason) {
 
 // readDelegation takes the servers of the first zone that the authority section
 // delegates the name to. It returns the owner of the section's SOA.
-func (r *zoneReply) readDelegation(msg message, name string) (soa string, err error) {
-	err = msg.records(func(s section, rr dns.RR) error {
+func (r *zoneReply) readDelegation(msg dnsmsg.Message, name string) (soa string, err error) {
+	err = msg.Records(func(s dnsmsg.Section, rr dns.RR) error {
 		owner := dns.CanonicalName(rr.Header().Name)
 		switch rr := rr.(type) {
 		case *dns.NS:
-			if s == sectionAuthority && dns.IsSubDomain(owner, name) && (r.next == "" || r.next == owner) && len(r.names) < maxSignedRecords {
+			if s == dnsmsg.Authority && dns.IsSubDomain(owner, name) && (r.next == "" || r.next == owner) && len(r.names) < maxNSRecords {
 				r.next = owner
 				r.names = append(r.names, dns.CanonicalName(rr.Ns))
 			}
 		case *dns.SOA:
-			if s == sectionAuthority {
+			if s == dnsmsg.Authority {
 				soa = owner
 			}
 		case *dns.A, *dns.AAAA:
-			if s == sectionAdditional && len(r.glue) < maxAddresses {
+			if s == dnsmsg.Additional && len(r.glue) < maxAddresses {
 				r.glue = append(r.glue, nsHost{owner, addressOf(rr)})
 			}
 		}
@@ -320,7 +322,7 @@ func (w *walk) locate(ctx context.Context, j *journey, zone string, at *zoneServ
 		if reason != nil {
 			worst = worse(worst, reason)
 			if !reason.Code.Local() && ctx.Err() == nil {
-				w.isLame(shown(name), zone, "it has no address: "+reason.Message)
+				w.isLame(dnsmsg.Shown(name), zone, "it has no address: "+reason.Message)
 			}
 			continue
 		}
@@ -332,7 +334,7 @@ func (w *walk) locate(ctx context.Context, j *journey, zone string, at *zoneServ
 	if worst == nil {
 		return nil
 	}
-	return &check.Reason{Code: worst.Code, Message: fmt.Sprintf("no server of %s has an address: %s", shown(zone), worst.Message)}
+	return &check.Reason{Code: worst.Code, Message: fmt.Sprintf("no server of %s has an address: %s", dnsmsg.Shown(zone), worst.Message)}
 }
 
 // compareNS asks all servers of the last zone which servers it has.
@@ -362,8 +364,8 @@ func (w *walk) compareNS(ctx context.Context, zone string, at *zoneServers) {
 			switch {
 			case reason != nil:
 				failed[i] = reason
-			case !run.got.message.authoritative() || run.got.rcode != dns.RcodeSuccess:
-				failed[i] = &check.Reason{Code: check.DNSServFail, Message: "it is no authority, " + rcodeName(run.got.rcode)}
+			case !run.got.message.Authoritative() || run.got.rcode != dns.RcodeSuccess:
+				failed[i] = &check.Reason{Code: check.DNSServFail, Message: "it is no authority, " + dnsmsg.RcodeName(run.got.rcode)}
 			default:
 				found[i] = run.got.set(q)
 			}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // resolve returns the addresses of host that the route allows, in the order of
@@ -253,7 +254,7 @@ func (l *lookup) name(ctx context.Context, config *resolvConf, name string) ([]n
 	case reason.Code == check.DNSNoData && v6.reason.Code != check.DNSNoData:
 		return nil, v6.reason
 	case reason.Code == check.DNSNoData:
-		return nil, &check.Reason{Code: check.DNSNoData, Message: shown(name) + " exists but has no A or AAAA record"}
+		return nil, &check.Reason{Code: check.DNSNoData, Message: dnsmsg.Shown(name) + " exists but has no A or AAAA record"}
 	default:
 		return nil, reason
 	}
@@ -275,7 +276,7 @@ func (l *lookup) records(ctx context.Context, config *resolvConf, name string, q
 	for i, server := range servers {
 		until := share(ctx, config.timeout, len(servers)-i)
 		said, err := server.ask(ctx, q, until)
-		if err == nil && said.answer.refusesEDNS() {
+		if err == nil && said.answer.RefusesEDNS() {
 			if plain, failed := newQuestion(name, qtype, dns.ClassINET, queryFlags{recursion: true}); failed == nil {
 				q = plain
 				said, err = server.ask(ctx, q, until)
@@ -324,7 +325,7 @@ func alive(ctx context.Context, servers []nameserver) bool {
 		said, err := server.ask(ctx, controlQuestion(), share(ctx, controlTimeout, 2))
 		switch {
 		case err != nil:
-		case unable(rcodeReason(said.answer.rcode(), ".", server.String())):
+		case unable(dnsmsg.RcodeReason(said.answer.Rcode(), ".", server.String())):
 			failed = true
 		default:
 			return true
@@ -378,12 +379,12 @@ func worse(a, b *check.Reason) *check.Reason {
 // askReason words why a server gave no answer. Silence of the system's own
 // servers says nothing about the name, unless they answer everything else.
 func askReason(err error, name string, server *nameserver) *check.Reason {
-	var bad *malformedError
+	var bad *dnsmsg.MalformedError
 	var known *reasonError
 	var short *truncatedError
 	var alive *aliveError
 	r := cause(err, check.DNSTimeout)
-	silent := fmt.Sprintf("no answer from %s to the question for %s", server, shown(name))
+	silent := fmt.Sprintf("no answer from %s to the question for %s", server, dnsmsg.Shown(name))
 	var cert *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &bad):
@@ -405,26 +406,26 @@ func askReason(err error, name string, server *nameserver) *check.Reason {
 	case r.Code == check.DNSTimeout:
 		return &check.Reason{Code: check.DNSTimeout, Message: silent}
 	}
-	r.Message = fmt.Sprintf("resolving %s at %s: %s", shown(name), server, r.Message)
+	r.Message = fmt.Sprintf("resolving %s at %s: %s", dnsmsg.Shown(name), server, r.Message)
 	return &r
 }
 
 // addresses reads the A or AAAA records at the end of the answer's CNAMEs.
-func addresses(msg message, q *question, server string) ([]netip.Addr, *check.Reason) {
-	if r := rcodeReason(msg.rcode(), q.name, server); r != nil {
+func addresses(msg dnsmsg.Message, q *question, server string) ([]netip.Addr, *check.Reason) {
+	if r := dnsmsg.RcodeReason(msg.Rcode(), q.name, server); r != nil {
 		return nil, r
 	}
 	type owned struct {
 		name string
 		ip   netip.Addr
 	}
-	var aliases chain
+	var aliases dnsmsg.Aliases
 	var all []owned
-	err := msg.records(func(s section, rr dns.RR) error {
-		if s != sectionAnswer || rr.Header().Class != dns.ClassINET {
+	err := msg.Records(func(s dnsmsg.Section, rr dns.RR) error {
+		if s != dnsmsg.Answer || rr.Header().Class != dns.ClassINET {
 			return nil
 		}
-		aliases.add(rr)
+		aliases.Add(rr)
 		if ip := addressOf(rr); ip.IsValid() && rr.Header().Rrtype == q.qtype && len(all) < maxAddresses {
 			all = append(all, owned{dns.CanonicalName(rr.Header().Name), ip})
 		}
@@ -432,10 +433,10 @@ func addresses(msg message, q *question, server string) ([]netip.Addr, *check.Re
 	})
 	var names []string
 	if err == nil {
-		names, err = aliases.follow(q.name)
+		names, err = aliases.Follow(q.name, q.qtype)
 	}
 	if err != nil {
-		return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("resolving %s at %s: %v", shown(q.name), server, err)}
+		return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("resolving %s at %s: %v", dnsmsg.Shown(q.name), server, err)}
 	}
 	last := dns.CanonicalName(q.name)
 	if len(names) > 0 {
@@ -448,7 +449,7 @@ func addresses(msg message, q *question, server string) ([]netip.Addr, *check.Re
 		}
 	}
 	if len(addrs) == 0 {
-		return nil, &check.Reason{Code: check.DNSNoData, Message: fmt.Sprintf("%s exists but has no %s record", shown(q.name), dns.TypeToString[q.qtype])}
+		return nil, &check.Reason{Code: check.DNSNoData, Message: fmt.Sprintf("%s exists but has no %s record", dnsmsg.Shown(q.name), dns.TypeToString[q.qtype])}
 	}
 	return addrs, nil
 }
@@ -466,34 +467,4 @@ func addressOf(rr dns.RR) (ip netip.Addr) {
 		ip, _ = netip.AddrFromSlice(rr.AAAA)
 	}
 	return ip
-}
-
-// rcodeReason returns what a response code other than NOERROR means.
-func rcodeReason(rcode int, name, server string) *check.Reason {
-	switch rcode {
-	case dns.RcodeSuccess:
-		return nil
-	case dns.RcodeNameError:
-		return &check.Reason{Code: check.DNSNXDomain, Message: fmt.Sprintf("%s does not exist, says %s", shown(name), server)}
-	case dns.RcodeRefused:
-		return &check.Reason{Code: check.DNSRefused, Message: fmt.Sprintf("%s refused the question for %s", server, shown(name))}
-	default:
-		return &check.Reason{Code: check.DNSServFail, Message: fmt.Sprintf("%s failed to answer for %s: %s", server, shown(name), rcodeName(rcode))}
-	}
-}
-
-// rcodeName returns a response code's name, as dig shows it.
-func rcodeName(rcode int) string {
-	if name, ok := dns.RcodeToString[rcode]; ok {
-		return name
-	}
-	return fmt.Sprintf("RCODE%d", rcode)
-}
-
-// shown returns an absolute name without its final dot, as people write it.
-func shown(name string) string {
-	if name == "." {
-		return name
-	}
-	return strings.TrimSuffix(name, ".")
 }

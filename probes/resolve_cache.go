@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // The values of the option dns.
@@ -180,14 +181,14 @@ func (s *shelfLife) span() (at, until time.Time) {
 // timeToLive returns how long an answer holds: the shortest time of its records.
 // That there is no such record holds as long as the zone's SOA says, and not at
 // all without it (RFC 2308 section 5).
-func timeToLive(msg message, positive bool) time.Duration {
+func timeToLive(msg dnsmsg.Message, positive bool) time.Duration {
 	shortest, denial := maxCachedFor, time.Duration(0)
-	_ = msg.records(func(s section, rr dns.RR) error { // read once already
+	_ = msg.Records(func(s dnsmsg.Section, rr dns.RR) error { // read once already
 		soa, ok := rr.(*dns.SOA)
 		switch {
-		case s == sectionAnswer:
+		case s == dnsmsg.Answer:
 			shortest = min(shortest, seconds(rr.Header().Ttl))
-		case s == sectionAuthority && ok:
+		case s == dnsmsg.Authority && ok:
 			denial = min(seconds(soa.Hdr.Ttl), seconds(soa.Minttl), maxDeniedFor)
 		}
 		return nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 var equateAddrs = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})
@@ -328,7 +329,7 @@ func TestResolveWithoutEDNS(t *testing.T) {
 		})
 		addrs, reason := begin().resolve(within(t, time.Minute), &router{family: 4, resolver: mustServer(t, server.Addr())}, "web.test")
 		if reason != nil || len(addrs) != 1 {
-			t.Errorf("%s: %v, %+v", rcodeName(rcode), addrs, reason)
+			t.Errorf("%s: %v, %+v", dnsmsg.RcodeName(rcode), addrs, reason)
 		}
 	}
 }

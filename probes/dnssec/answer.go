@@ -1,9 +1,11 @@
-package probes
+package dnssec
 
 import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // signedSet is a set of records with its signatures.
@@ -18,21 +20,27 @@ type signedSet struct {
 type signedAnswer struct {
 	rcode             int
 	answer, authority []*signedSet
+	aliases           dnsmsg.Aliases
+	edns              *dns.OPT // nil: none
 }
 
 // readSigned reads the sets of an answer.
-func readSigned(m message) (*signedAnswer, *mistrust) {
-	s := &signedAnswer{rcode: m.rcode()}
+func readSigned(m dnsmsg.Message) (*signedAnswer, *mistrust) {
+	s := &signedAnswer{rcode: m.Rcode()}
 	n := 0
-	err := m.records(func(at section, rr dns.RR) error {
-		if at == sectionAdditional || rr.Header().Class != dns.ClassINET {
+	err := m.Records(func(at dnsmsg.Section, rr dns.RR) error {
+		if opt, ok := rr.(*dns.OPT); ok && at == dnsmsg.Additional && s.edns == nil {
+			s.edns = opt
+		}
+		if at == dnsmsg.Additional || rr.Header().Class != dns.ClassINET {
 			return nil
 		}
 		if n++; n > maxSignedRecords {
-			return dnsMalformed("more than %d records to verify", maxSignedRecords)
+			return dnsmsg.Malformed("more than %d records to verify", maxSignedRecords)
 		}
-		if at == sectionAnswer {
+		if at == dnsmsg.Answer {
 			s.answer = addSigned(s.answer, rr)
+			s.aliases.Add(rr)
 		} else {
 			s.authority = addSigned(s.authority, rr)
 		}
@@ -93,7 +101,7 @@ func (s *signedSet) signer() string {
 	return ""
 }
 
-func (s *signedSet) String() string { return shown(s.name) + " " + typeName(s.rrtype) }
+func (s *signedSet) String() string { return dnsmsg.Shown(s.name) + " " + dnsmsg.TypeName(s.rrtype) }
 
 // synthesized returns the DNAME that a CNAME without signature follows from
 // (RFC 6672 section 5.3.1), or the set itself.

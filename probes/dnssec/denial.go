@@ -1,11 +1,12 @@
-package probes
+package dnssec
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
 // denied is what is proved not to exist.
@@ -23,7 +24,7 @@ const (
 // denials are the verified proofs of an answer: NSEC (RFC 4034 section 4) or
 // NSEC3 (RFC 5155).
 type denials struct {
-	v     *validator
+	v     *Validator
 	zone  string
 	nsec  []*dns.NSEC
 	nsec3 []*dns.NSEC3
@@ -33,7 +34,7 @@ type denials struct {
 
 // proofs verifies the NSEC and NSEC3 records of a section. Those that do not
 // verify are no proofs; when none does, that is the doubt.
-func (v *validator) proofs(sets []*signedSet, zone *signedZone) (*denials, *mistrust) {
+func (v *Validator) proofs(sets []*signedSet, zone *signedZone) (*denials, *mistrust) {
 	p := &denials{v: v, zone: zone.name, known: make(map[string]string)}
 	var last *mistrust
 	for _, set := range sets {
@@ -45,7 +46,7 @@ func (v *validator) proofs(sets []*signedSet, zone *signedZone) (*denials, *mist
 			doubt = bogus("%s comes from a wildcard and proves nothing", set)
 		}
 		if doubt != nil {
-			if doubt.status == dnssecIndeterminate {
+			if doubt.status == Indeterminate {
 				return nil, doubt
 			}
 			last = doubt
@@ -67,7 +68,7 @@ func (p *denials) keep(rr dns.RR) {
 		switch {
 		case rr.Hash != dns.SHA1 || rr.Flags > 1: // RFC 5155 sections 8.1 and 8.2
 		case rr.Iterations > maxIterations:
-			p.doubt = insecure("NSEC3 of %s with %d iterations, more than %d", shown(p.zone), rr.Iterations, maxIterations)
+			p.doubt = insecure("NSEC3 of %s with %d iterations, more than %d", dnsmsg.Shown(p.zone), rr.Iterations, maxIterations)
 		case len(p.nsec3) > 0 && (rr.Iterations != p.nsec3[0].Iterations || rr.Salt != p.nsec3[0].Salt):
 		default:
 			p.nsec3 = append(p.nsec3, rr)
@@ -138,13 +139,6 @@ func (p *denials) denyNSEC(name string, qtype uint16) denied {
 	return deniedNothing
 }
 
-func wildcardAt(name string) string {
-	if name == "." {
-		return "*."
-	}
-	return "*." + name
-}
-
 // coverNSEC returns the record that the name would lie behind.
 func (p *denials) coverNSEC(name string) *dns.NSEC {
 	for _, n := range p.nsec {
@@ -174,42 +168,6 @@ func cutAt(types []uint16) bool {
 func encloser(name string, cover *dns.NSEC) string {
 	labels := max(dns.CompareDomainName(name, cover.Hdr.Name), dns.CompareDomainName(name, cover.NextDomain))
 	return lastLabels(name, labels)
-}
-
-// lastLabels returns the end of the name with so many labels.
-func lastLabels(name string, n int) string {
-	offsets := dns.Split(name)
-	switch {
-	case n <= 0:
-		return "."
-	case n > len(offsets):
-		return name
-	}
-	return name[offsets[len(offsets)-n]:]
-}
-
-// nameOrder compares names in the canonical order (RFC 4034 section 6.1).
-func nameOrder(a, b string) int {
-	x, y := wireLabels(a), wireLabels(b)
-	for i := 1; i <= min(len(x), len(y)); i++ {
-		if c := bytes.Compare(x[len(x)-i], y[len(y)-i]); c != 0 {
-			return c
-		}
-	}
-	return len(x) - len(y)
-}
-
-// wireLabels returns a name's labels as they are on the wire, in lower case.
-func wireLabels(name string) (labels [][]byte) {
-	buf := make([]byte, 256)
-	end, err := dns.PackDomainName(dns.CanonicalName(name), buf, 0, nil, false)
-	if err != nil {
-		return nil
-	}
-	for off := 0; off < end && buf[off] > 0; off += int(buf[off]) + 1 {
-		labels = append(labels, buf[off+1:off+1+int(buf[off])])
-	}
-	return labels
 }
 
 // hash returns the name's hash with the parameters of the proofs, "" when there
@@ -317,7 +275,7 @@ func (p *denials) noCloser(name string, labels int) bool {
 	}
 	cover := p.coverNSEC3(lastLabels(name, labels+1))
 	if cover != nil && cover.Flags&1 != 0 && p.doubt == nil {
-		p.doubt = insecure("%s comes from a wildcard, and may be delegated without a signature (NSEC3 opt-out)", shown(name))
+		p.doubt = insecure("%s comes from a wildcard, and may be delegated without a signature (NSEC3 opt-out)", dnsmsg.Shown(name))
 	}
 	return cover != nil
 }

@@ -1,4 +1,4 @@
-package probes
+package dnssec
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sonde-cli/sonde/check"
+	"github.com/sonde-cli/sonde/probes/dnsmsg"
 )
 
-// Bounds of one validation, against answers that are made to cost much
-// (CVE-2023-50387 "KeyTrap", CVE-2023-50868).
+// Bounds of one validation, against answers that are made to cost much.
 const (
 	maxChainQueries  = 64
 	maxSignedRecords = 512 // of one answer
@@ -25,12 +25,12 @@ const (
 	maxIterations    = 150 // of NSEC3; more counts as not signed (RFC 9276 section 3.2)
 )
 
-// validator follows the chain of trust from an anchor to an answer. It is used
+// Validator follows the chain of trust from an anchor to an answer. It is used
 // once.
-type validator struct {
-	anchors anchors
+type Validator struct {
+	anchors Anchors
 	now     time.Time
-	ask     func(ctx context.Context, name string, qtype uint16) (message, *check.Reason)
+	fetch   Fetch
 
 	zones            map[string]*signedZone // zones whose keys are verified, and names inside them that are no zones
 	queries          int
@@ -53,61 +53,59 @@ type zoneKey struct {
 }
 
 // query asks a question of the chain.
-func (v *validator) query(ctx context.Context, name string, qtype uint16) (message, *check.Reason) {
+func (v *Validator) query(ctx context.Context, name string, qtype uint16) (dnsmsg.Message, *check.Reason) {
 	if v.queries++; v.queries > maxChainQueries {
 		return nil, &check.Reason{Code: check.DNSMalformed, Message: fmt.Sprintf("the chain needs more than %d questions", maxChainQueries)}
 	}
-	return v.ask(ctx, name, qtype)
+	return v.fetch(ctx, name, qtype)
 }
 
-func (v *validator) signed(ctx context.Context, name string, qtype uint16) (*signedAnswer, *mistrust) {
+func (v *Validator) signed(ctx context.Context, name string, qtype uint16) (*signedAnswer, *mistrust) {
 	msg, reason := v.query(ctx, name, qtype)
 	if reason != nil {
 		return nil, unanswered(name, qtype, reason)
 	}
-	if msg.truncated() {
-		return nil, indeterminate("the answer to the question for %s %s was cut", shown(name), typeName(qtype))
+	if msg.Truncated() {
+		return nil, indeterminate("the answer to the question for %s %s was cut", dnsmsg.Shown(name), dnsmsg.TypeName(qtype))
 	}
 	s, doubt := readSigned(msg)
 	if doubt == nil && s.rcode != dns.RcodeSuccess && s.rcode != dns.RcodeNameError {
-		doubt = unanswered(name, qtype, rcodeReason(s.rcode, name, "the server"))
+		doubt = unanswered(name, qtype, dnsmsg.RcodeReason(s.rcode, name, "the server"))
 	}
 	return s, doubt
 }
 
-// judge returns nil when the answer is secure, else why it is not. What is
-// judged is what the facts show: the aliases that the reader of the answer
-// follows, and what it finds at their end.
-func (v *validator) judge(ctx context.Context, q *question, m message) *mistrust {
+// judge returns nil when the answer is secure, else why it is not.
+func (v *Validator) judge(ctx context.Context, name string, qtype uint16, m dnsmsg.Message) *mistrust {
 	s, doubt := readSigned(m)
 	if doubt != nil {
 		return doubt
 	}
-	shows, err := readAnswer(m, q)
+	aliases, err := s.aliases.Follow(name, qtype)
 	if err != nil {
 		return indeterminate("%v", err)
 	}
-	s.rcode = shows.rcode
+	s.rcode = m.FullRcode(s.edns)
 	if s.rcode != dns.RcodeSuccess && s.rcode != dns.RcodeNameError {
-		return indeterminate("the server answers %s", rcodeName(s.rcode))
+		return indeterminate("the server answers %s", dnsmsg.RcodeName(s.rcode))
 	}
-	name := dns.CanonicalName(q.name)
+	name = dns.CanonicalName(name)
 	var weakest *mistrust
-	for _, target := range shows.cnames {
+	for _, target := range aliases {
 		alias := found(s.answer, name, dns.TypeCNAME)
 		if alias == nil {
-			return bogus("%s is no alias", shown(name)) // cannot happen: the reader found one
+			return bogus("%s is no alias", dnsmsg.Shown(name)) // cannot happen: it was followed
 		}
-		if weakest = worseTrust(weakest, v.judgeSet(ctx, s, alias)); weakest != nil && weakest.status != dnssecInsecure {
+		if weakest = worse(weakest, v.judgeSet(ctx, s, alias)); weakest != nil && weakest.status != Insecure {
 			return weakest
 		}
 		name = dns.CanonicalName(target)
 	}
-	return worseTrust(weakest, v.judgeEnd(ctx, s, name, q.qtype, len(shows.cnames) > 0))
+	return worse(weakest, v.judgeEnd(ctx, s, name, qtype, len(aliases) > 0))
 }
 
 // judgeEnd judges what an answer says of the name at the end of the aliases.
-func (v *validator) judgeEnd(ctx context.Context, s *signedAnswer, name string, qtype uint16, aliased bool) *mistrust {
+func (v *Validator) judgeEnd(ctx context.Context, s *signedAnswer, name string, qtype uint16, aliased bool) *mistrust {
 	set := found(s.answer, name, qtype)
 	switch {
 	case qtype == dns.TypeANY:
@@ -117,29 +115,18 @@ func (v *validator) judgeEnd(ctx context.Context, s *signedAnswer, name string, 
 	case set != nil:
 		return v.judgeSet(ctx, s, set)
 	case aliased && len(s.authority) == 0:
-		return indeterminate("the answer ends at the alias %s", shown(name))
+		return indeterminate("the answer ends at the alias %s", dnsmsg.Shown(name))
 	}
 	return v.judgeDenial(ctx, s, name, qtype)
 }
 
-// worseTrust returns the worse of two.
-func worseTrust(a, b *mistrust) *mistrust {
-	if a == nil || b != nil && a.status == dnssecInsecure {
-		if b == nil {
-			return a
-		}
-		return b
-	}
-	return a
-}
-
 // judgeAll judges all sets of the name.
-func (v *validator) judgeAll(ctx context.Context, s *signedAnswer, name string) (weakest *mistrust) {
+func (v *Validator) judgeAll(ctx context.Context, s *signedAnswer, name string) (weakest *mistrust) {
 	seen := false
 	for _, set := range s.answer {
 		if set.name == name && len(set.records) > 0 {
 			seen = true
-			weakest = worseTrust(weakest, v.judgeSet(ctx, s, set))
+			weakest = worse(weakest, v.judgeSet(ctx, s, set))
 		}
 	}
 	if !seen {
@@ -149,7 +136,7 @@ func (v *validator) judgeAll(ctx context.Context, s *signedAnswer, name string) 
 }
 
 // judgeSet judges a set of an answer.
-func (v *validator) judgeSet(ctx context.Context, s *signedAnswer, set *signedSet) *mistrust {
+func (v *Validator) judgeSet(ctx context.Context, s *signedAnswer, set *signedSet) *mistrust {
 	set = s.synthesized(set)
 	signer := set.signer()
 	at := signer
@@ -164,9 +151,9 @@ func (v *validator) judgeSet(ctx context.Context, s *signedAnswer, set *signedSe
 	case doubt != nil:
 		return doubt
 	case signer == "":
-		return bogus("%s has no signature, but the zone %s is signed", set, shown(zone.name))
+		return bogus("%s has no signature, but the zone %s is signed", set, dnsmsg.Shown(zone.name))
 	case zone.name != signer:
-		return bogus("%s is signed by %s, which is no zone", set, shown(signer))
+		return bogus("%s is signed by %s, which is no zone", set, dnsmsg.Shown(signer))
 	}
 	labels, doubt := v.verify(set, zone)
 	if doubt != nil || labels == ownLabels(set.name) {
@@ -183,20 +170,10 @@ func (v *validator) judgeSet(ctx context.Context, s *signedAnswer, set *signedSe
 	return proofs.doubt
 }
 
-// ownLabels counts a name's labels as RRSIG does: without root and wildcard
-// (RFC 4034 section 3.1.3).
-func ownLabels(name string) int {
-	n := dns.CountLabel(name)
-	if strings.HasPrefix(name, "*.") {
-		n--
-	}
-	return n
-}
-
 // verify checks that the zone signed the set and returns how many labels the
 // signature counts.
-func (v *validator) verify(set *signedSet, zone *signedZone) (labels int, doubt *mistrust) {
-	doubt = bogus("%s has no signature of %s with a known key and algorithm", set, shown(zone.name))
+func (v *Validator) verify(set *signedSet, zone *signedZone) (labels int, doubt *mistrust) {
+	doubt = bogus("%s has no signature of %s with a known key and algorithm", set, dnsmsg.Shown(zone.name))
 	tries := 0
 	for _, sig := range set.sigs {
 		if !sameName(sig.SignerName, zone.name) || !supportedAlgorithm(sig.Algorithm) || int(sig.Labels) > ownLabels(set.name) || !dns.IsSubDomain(zone.name, set.name) {
@@ -217,7 +194,7 @@ func (v *validator) verify(set *signedSet, zone *signedZone) (labels int, doubt 
 				return 0, indeterminate("more than %d signatures to verify", maxVerified)
 			}
 			if err := sig.Verify(key.DNSKEY, set.records); err != nil {
-				doubt = bogus("the signature of %s by the key %d of %s does not verify", set, sig.KeyTag, shown(zone.name))
+				doubt = bogus("the signature of %s by the key %d of %s does not verify", set, sig.KeyTag, dnsmsg.Shown(zone.name))
 				continue
 			}
 			v.lasts(sig)
@@ -229,14 +206,14 @@ func (v *validator) verify(set *signedSet, zone *signedZone) (labels int, doubt 
 
 // holds reports whether a signature is valid now. Its times are in serial
 // arithmetic (RFC 4034 section 3.1.5).
-func (v *validator) holds(sig *dns.RRSIG) bool {
+func (v *Validator) holds(sig *dns.RRSIG) bool {
 	notBefore := func(a, b uint32) bool { return int32(a-b) >= 0 }
 	now := uint32(v.now.Unix())
 	return notBefore(now, sig.Inception) && notBefore(sig.Expiration, now) && notBefore(sig.Expiration, sig.Inception)
 }
 
 // lasts notes when a signature that holds expires.
-func (v *validator) lasts(sig *dns.RRSIG) {
+func (v *Validator) lasts(sig *dns.RRSIG) {
 	now := v.now.Unix()
 	until := time.Unix(now+int64(int32(sig.Expiration-uint32(now))), 0)
 	if v.expires.IsZero() || until.Before(v.expires) {
@@ -246,10 +223,10 @@ func (v *validator) lasts(sig *dns.RRSIG) {
 
 // zoneOf returns the signed zone that a name is in, following the delegations
 // from the anchor to the name.
-func (v *validator) zoneOf(ctx context.Context, name string) (*signedZone, *mistrust) {
+func (v *Validator) zoneOf(ctx context.Context, name string) (*signedZone, *mistrust) {
 	top, ok := v.anchors.closest(name)
 	if !ok {
-		return nil, indeterminate("no trust anchor is above %s", shown(name))
+		return nil, indeterminate("no trust anchor is above %s", dnsmsg.Shown(name))
 	}
 	var doubt *mistrust
 	zone := v.zones[top]
@@ -273,7 +250,7 @@ func (v *validator) zoneOf(ctx context.Context, name string) (*signedZone, *mist
 	return zone, nil
 }
 
-func (v *validator) remember(name string, zone *signedZone) {
+func (v *Validator) remember(name string, zone *signedZone) {
 	if v.zones == nil {
 		v.zones = make(map[string]*signedZone)
 	}
@@ -281,10 +258,10 @@ func (v *validator) remember(name string, zone *signedZone) {
 }
 
 // enter fetches the keys of a zone and verifies them by the DS records.
-func (v *validator) enter(ctx context.Context, name string, trusted []*dns.DS) (*signedZone, *mistrust) {
+func (v *Validator) enter(ctx context.Context, name string, trusted []*dns.DS) (*signedZone, *mistrust) {
 	trusted = slices.DeleteFunc(slices.Clone(trusted), func(ds *dns.DS) bool { return !supportedDS(ds) })
 	if len(trusted) == 0 {
-		return nil, insecure("%s is signed with unknown algorithms only", shown(name))
+		return nil, insecure("%s is signed with unknown algorithms only", dnsmsg.Shown(name))
 	}
 	s, doubt := v.signed(ctx, name, dns.TypeDNSKEY)
 	if doubt != nil {
@@ -292,10 +269,10 @@ func (v *validator) enter(ctx context.Context, name string, trusted []*dns.DS) (
 	}
 	set := found(s.answer, name, dns.TypeDNSKEY)
 	if set == nil {
-		return nil, bogus("%s has no DNSKEY, but a trusted DS", shown(name))
+		return nil, bogus("%s has no DNSKEY, but a trusted DS", dnsmsg.Shown(name))
 	}
 	if len(set.records) > maxDNSKEYs {
-		return nil, bogus("%s has more than %d keys", shown(name), maxDNSKEYs)
+		return nil, bogus("%s has more than %d keys", dnsmsg.Shown(name), maxDNSKEYs)
 	}
 	zone, entry := &signedZone{name: name}, &signedZone{name: name}
 	for _, rr := range set.records {
@@ -310,7 +287,7 @@ func (v *validator) enter(ctx context.Context, name string, trusted []*dns.DS) (
 		}
 	}
 	if len(entry.keys) == 0 {
-		return nil, bogus("no key of %s has a trusted DS", shown(name))
+		return nil, bogus("no key of %s has a trusted DS", dnsmsg.Shown(name))
 	}
 	if _, doubt := v.verify(set, entry); doubt != nil {
 		return nil, doubt
@@ -336,7 +313,7 @@ func anchored(key zoneKey, trusted []*dns.DS) bool {
 // step goes one label down from a zone: to another signed zone, to the same one
 // when the name is no delegation, or to none when what is below is not signed
 // (RFC 4035 section 5.2).
-func (v *validator) step(ctx context.Context, zone *signedZone, child string) (*signedZone, *mistrust) {
+func (v *Validator) step(ctx context.Context, zone *signedZone, child string) (*signedZone, *mistrust) {
 	s, doubt := v.signed(ctx, child, dns.TypeDS)
 	if doubt != nil {
 		return nil, doubt
@@ -365,7 +342,7 @@ func (v *validator) step(ctx context.Context, zone *signedZone, child string) (*
 	}
 	switch proofs.deny(child, dns.TypeDS) {
 	case deniedDelegation, deniedOptOut:
-		return nil, insecure("%s is not signed: %s delegates it without a DS", shown(child), shown(zone.name))
+		return nil, insecure("%s is not signed: %s delegates it without a DS", dnsmsg.Shown(child), dnsmsg.Shown(zone.name))
 	case deniedType:
 		return zone, proofs.doubt
 	case deniedName:
@@ -374,11 +351,11 @@ func (v *validator) step(ctx context.Context, zone *signedZone, child string) (*
 	if proofs.doubt != nil {
 		return nil, proofs.doubt
 	}
-	return nil, bogus("%s has no DS, and nothing proves that", shown(child))
+	return nil, bogus("%s has no DS, and nothing proves that", dnsmsg.Shown(child))
 }
 
 // judgeDenial judges an answer that there is no such record or name.
-func (v *validator) judgeDenial(ctx context.Context, s *signedAnswer, name string, qtype uint16) *mistrust {
+func (v *Validator) judgeDenial(ctx context.Context, s *signedAnswer, name string, qtype uint16) *mistrust {
 	at := name
 	if qtype == dns.TypeDS && at != "." {
 		at = parentOf(at)
@@ -402,9 +379,9 @@ func (v *validator) judgeDenial(ctx context.Context, s *signedAnswer, name strin
 	case proofs.doubt != nil:
 		return proofs.doubt
 	case got == deniedOptOut:
-		return insecure("%s may be delegated without a signature (NSEC3 opt-out)", shown(name))
+		return insecure("%s may be delegated without a signature (NSEC3 opt-out)", dnsmsg.Shown(name))
 	case got == deniedDelegation && qtype == dns.TypeDS, got == deniedType && s.rcode == dns.RcodeSuccess, got == deniedName && s.rcode == dns.RcodeNameError:
 		return nil
 	}
-	return bogus("nothing proves that there is no %s %s", shown(name), typeName(qtype))
+	return bogus("nothing proves that there is no %s %s", dnsmsg.Shown(name), dnsmsg.TypeName(qtype))
 }
