@@ -218,14 +218,14 @@ func (d *decoder) text(n *yaml.Node) (e expansion, dynamic, ok bool) {
 		d.fail(n, err.offset, err.message, err.hint)
 		return e, false, false
 	}
-	if d.lint {
+	if d.lint && t.deferred() < t.references() {
 		for _, p := range t {
 			if p.ref != nil && p.ref.deferred {
 				_, errs := d.vars.resolve(p)
 				d.failAll(n, errs)
 			}
 		}
-		return expansion{text: literalText(t)}, false, !t.dynamic()
+		return expansion{text: literalText(t)}, false, false
 	}
 	e, errs := d.vars.expand(t)
 	d.failAll(n, errs)
