@@ -1,6 +1,9 @@
 package check
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Code is a reason's code, from the closed list of [Codes] plus expect.<fact>
 // for each fact that a kind declares. Codes are safe as metric labels and the
@@ -107,6 +110,11 @@ type CodeDoc struct {
 // Codes returns the closed list of reason codes with what each means, in the
 // order of a probe's journey. The family expect.<fact> stands beside it.
 func Codes() []CodeDoc {
+	return slices.Concat(connectionCodes(), httpCodes(), protocolCodes(), localCodes())
+}
+
+// connectionCodes are those of what comes before a protocol: names, connections, TLS.
+func connectionCodes() []CodeDoc {
 	return []CodeDoc{
 		{DNSNXDomain, "the name does not exist"},
 		{DNSNoData, "the name exists but has no record of the wanted type"},
@@ -131,6 +139,12 @@ func Codes() []CodeDoc {
 		{TLSAlert, "the peer ended TLS with an alert, or broke its rules"},
 		{TLSPlaintext, "the peer does not speak TLS, or QUIC, on this port"},
 		{TLSClientCert, "the peer demands a client certificate"},
+	}
+}
+
+// httpCodes are those of responses.
+func httpCodes() []CodeDoc {
+	return []CodeDoc{
 		{HTTPStatus, "the status is not the wanted one"},
 		{HTTPHeaderTimeout, "the response head did not arrive in time"},
 		{HTTPBodyTimeout, "the response body did not arrive in time"},
@@ -143,6 +157,12 @@ func Codes() []CodeDoc {
 		{HTTPRedirectLimit, "more redirects than allowed"},
 		{HTTPStreamReset, "the peer reset the stream of HTTP/2 or HTTP/3"},
 		{HTTPGoAway, "the peer ended the connection of HTTP/2 or HTTP/3"},
+	}
+}
+
+// protocolCodes are those of the other protocols and of programs.
+func protocolCodes() []CodeDoc {
+	return []CodeDoc{
 		{ICMPTimeout, "no reply in time"},
 		{ICMPUnreachable, "a router or the host reported that the target cannot be reached"},
 		{ICMPTTLExceeded, "the packets ran out of hops"},
@@ -156,6 +176,12 @@ func Codes() []CodeDoc {
 		{SSHMalformed, "the peer does not speak SSH, or breaks the protocol"},
 		{SSHNegotiation, "no common version or algorithm of SSH"},
 		{SSHTimeout, "the SSH banner or the key exchange did not come in time"},
+	}
+}
+
+// localCodes are those of our own side.
+func localCodes() []CodeDoc {
+	return []CodeDoc{
 		{LocalPermission, "sonde is not allowed to measure this"},
 		{LocalFD, "out of file descriptors"},
 		{LocalPorts, "out of local ports"},

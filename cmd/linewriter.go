@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // Bounds of a lineWriter.
 const (
 	lineBacklog = 16384           // results that may wait for a slow reader
-	lineBatch   = 64 << 10        // bytes of one write
+	lineBatch   = 8 << 10         // bytes of one write, each of which is seen to go on at the end
 	lineEnd     = 2 * time.Second // at the end: what takes nothing for so long is stuck ...
 	lineEnds    = 10              // ... and what takes some may have as many such spans
 	complain    = time.Minute     // between two lines of the log about the same
@@ -29,6 +30,7 @@ type lineWriter struct {
 	dropped func(n int)
 	results chan *check.Result
 	done    chan struct{}
+	left    atomic.Int64 // results that are neither written nor lost
 
 	full time.Time // when it was last said that the backlog is full; of Put
 
@@ -45,9 +47,11 @@ func newLineWriter(w io.Writer, log *slog.Logger, dropped func(n int)) *lineWrit
 
 // Put takes a result; it never fails and never waits.
 func (l *lineWriter) Put(r check.Result) error {
+	l.left.Add(1)
 	select {
 	case l.results <- &r:
 	default:
+		l.left.Add(-1)
 		l.dropped(1)
 		if now := time.Now(); now.Sub(l.full) > complain {
 			l.full = now
@@ -63,7 +67,7 @@ func (l *lineWriter) Close() error {
 	close(l.results)
 	tick := time.NewTicker(lineEnd)
 	defer tick.Stop()
-	left := len(l.results)
+	left := l.left.Load()
 	for range lineEnds {
 		select {
 		case <-l.done:
@@ -71,7 +75,7 @@ func (l *lineWriter) Close() error {
 		case <-tick.C:
 		}
 		before := left
-		if left = len(l.results); left == before {
+		if left = l.left.Load(); left == before {
 			break
 		}
 	}
@@ -98,6 +102,7 @@ func (l *lineWriter) run() {
 			}
 		}
 		l.write(batch, lines)
+		l.left.Add(int64(-lines))
 	}
 }
 

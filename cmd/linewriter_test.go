@@ -38,13 +38,36 @@ func TestLineWriterSlowReader(t *testing.T) {
 			return out.Write(p)
 		})
 		l := newLineWriter(slow, slog.New(slog.DiscardHandler), func(int) { t.Error("a result was lost") })
-		for range 2000 {
+		const results = 200
+		for range results {
 			l.Put(check.Result{ID: "a", Target: strings.Repeat("t", 100)})
 		}
 		l.Close()
-		if n, took := strings.Count(out.String(), "\n"), time.Since(begin); n != 2000 || took < 2*lineEnd {
+		if n, took := strings.Count(out.String(), "\n"), time.Since(begin); n != results || took < 2*lineEnd {
 			t.Errorf("%d lines after %v", n, took)
 		}
+	})
+}
+
+// TestLineWriterLoss tells how many results a reader that takes nothing has lost,
+// those of the write that does not end included.
+func TestLineWriterLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		never, begin := make(chan struct{}), time.Now()
+		var log safeBuffer
+		l := newLineWriter(writerFunc(func([]byte) (int, error) {
+			<-never
+			return 0, syscall.EPIPE
+		}), slog.New(slog.NewTextHandler(&log, nil)), func(int) {})
+		for range 30 {
+			l.Put(check.Result{ID: "a"})
+		}
+		l.Close()
+		if !strings.Contains(log.String(), "results=30") || time.Since(begin) != lineEnd {
+			t.Errorf("after %v: %s", time.Since(begin), log.String())
+		}
+		close(never)
+		<-l.done
 	})
 }
 

@@ -18,6 +18,7 @@ type decoder struct {
 	vars   *scope // nil when values are literal
 	lint   bool   // look at the shape only: references are not resolved and nothing is required
 	report func(n *yaml.Node, offset int, message, hint string)
+	warn   func(n *yaml.Node, message, hint string) // nil where nothing is warned of
 
 	secrets  []string
 	failed   bool
@@ -203,12 +204,15 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, f *field) {
 	}
 	if f.path && v.Kind() == reflect.String {
 		v.SetString(within(d.dir, v.String()))
+		if f.private && d.warn != nil && readers(v.String())&0o004 != 0 { // a group may be meant to
+			d.warn(n, "everybody may read the file of this secret", "chmod o-r "+n.Value)
+		}
 	}
 	d.hide(e, v, f)
 }
 
 // text expands a scalar. It is not ok when a reference is wrong and, while
-// linting, when there is one at all.
+// linting, when there is one whose value is not looked up then.
 func (d *decoder) text(n *yaml.Node) (e expansion, dynamic, ok bool) {
 	if d.vars == nil || !strings.Contains(n.Value, "${") {
 		return expansion{text: n.Value}, false, d.noDeferral(n, n.Value, 0)
@@ -218,14 +222,14 @@ func (d *decoder) text(n *yaml.Node) (e expansion, dynamic, ok bool) {
 		d.fail(n, err.offset, err.message, err.hint)
 		return e, false, false
 	}
-	if d.lint {
+	if d.lint && t.deferred() < t.references() {
 		for _, p := range t {
 			if p.ref != nil && p.ref.deferred {
 				_, errs := d.vars.resolve(p)
 				d.failAll(n, errs)
 			}
 		}
-		return expansion{text: literalText(t)}, false, !t.dynamic()
+		return expansion{text: literalText(t)}, false, false
 	}
 	e, errs := d.vars.expand(t)
 	d.failAll(n, errs)

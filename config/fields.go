@@ -19,6 +19,7 @@ type field struct {
 	enum     []string
 	secret   bool // the value is masked
 	path     bool // a file name, relative to the file that names it
+	private  bool // the file is a secret
 	address  bool // host and port stay readable
 	shown    bool // the value is there to be read: never a secret
 	single   bool // a list of one may be written without the list
@@ -65,7 +66,7 @@ func newField(f reflect.StructField, name string, i int) field {
 	on := func(tag string) bool { return f.Tag.Get(tag) == "true" }
 	made := field{
 		name: name, index: []int{i}, typ: f.Type, doc: f.Tag.Get("doc"),
-		secret: on("secret"), path: on("path"), address: on("address"), shown: on("shown"),
+		secret: on("secret"), path: on("path"), private: on("private"), address: on("address"), shown: on("shown"),
 		single: on("single"), required: on("required"), over: f.Tag.Get("over"),
 	}
 	if values := f.Tag.Get("enum"); values != "" {

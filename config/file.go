@@ -250,5 +250,8 @@ func (f *file) decoder(vars *scope) *decoder {
 		}
 		f.in.errors.add(f.src.problem(line, column, m.String(message), hint))
 	}
+	d.warn = func(n *yaml.Node, message, hint string) {
+		f.in.warnings.add(f.src.problem(n.Line, n.Column, message, hint))
+	}
 	return d
 }

@@ -37,6 +37,7 @@ type testRoute struct {
 
 type testTLS struct {
 	CA         string `yaml:"ca" path:"true" doc:"file of certificates"`
+	Key        string `yaml:"key" path:"true" private:"true" doc:"file with a key"`
 	MinVersion string `yaml:"min_version" enum:"1.2,1.3" doc:"lowest version"`
 	Insecure   bool   `yaml:"insecure" doc:"do not verify"`
 }

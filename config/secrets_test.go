@@ -248,6 +248,43 @@ func TestI1SecretForEverybodyToRead(t *testing.T) {
 	}
 }
 
+// TestB20KeyForEverybodyToRead warns of a file that is a secret, once for each
+// line that names it. A group may be meant to read it, unlike a secret in a file of
+// checks.
+func TestB20KeyForEverybodyToRead(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Log("the mode of a file says nothing here")
+		return
+	}
+	for mode, want := range map[fs.FileMode]string{
+		0o644: "5:22: everybody may read the file of this secret (chmod o-r key.pem)",
+		0o640: "", 0o600: "", 0: "",
+	} {
+		dir := t.TempDir()
+		if mode != 0 {
+			if err := os.WriteFile(filepath.Join(dir, "key.pem"), nil, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := filepath.Join(dir, "checks.yaml")
+		text := "version: 1\nchecks:\n  - name: a\n    each: {n: [1, 2]}\n    web: {tls: {key: key.pem}, url: 'http://x'}\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		set, err := testLoader(nil).Load(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, w := range set.Warnings {
+			got = append(got, fmt.Sprintf("%d:%d: %s (%s)", w.Line, w.Column, w.Message, w.Hint))
+		}
+		if strings.Join(got, "\n") != want {
+			t.Errorf("mode %o: warned %q, want %q", mode, got, want)
+		}
+	}
+}
+
 // TestHidePassword hides what is typed as a password, even where it makes the
 // target no URL.
 func TestHidePassword(t *testing.T) {

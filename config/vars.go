@@ -40,13 +40,16 @@ type ref struct {
 const refHint = "references are ${NAME}, ${NAME:-default}, ${NAME:?message}, ${file:path} and ${each.key}; write $${ for a literal ${"
 
 // dynamic reports whether the template refers to anything.
-func (t template) dynamic() bool {
+func (t template) dynamic() bool { return t.references() > 0 }
+
+func (t template) references() int {
+	n := 0
 	for _, p := range t {
 		if p.ref != nil {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // varError is something wrong with a reference, at an offset into the scalar.

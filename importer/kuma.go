@@ -59,6 +59,17 @@ func (j *job) monitor(n *yaml.Node, groups map[string]string) {
 	}
 	it.disabled = !o.flag("active", true)
 	j.kumaTimes(it, o)
+	j.kumaTags(it, o)
+	if why := j.kumaKind(it, o); why != "" {
+		j.skip(it, n, it.name+" is left out, for "+why)
+		return
+	}
+	j.kumaRest(o)
+	j.add(it)
+}
+
+// kumaTags imports tags, those with a value as labels.
+func (j *job) kumaTags(it *item, o *object) {
 	for _, t := range o.list("tags") {
 		tag := j.object(it, t, "tags.")
 		name, value := tag.str("name"), tag.str("value")
@@ -69,48 +80,56 @@ func (j *job) monitor(n *yaml.Node, groups map[string]string) {
 			it.tags = append(it.tags, name)
 		}
 	}
+}
+
+// kumaKind imports what the monitor's type says. It returns why there is no check
+// like it, if so.
+func (j *job) kumaKind(it *item, o *object) (missing string) {
 	inverted := o.flag("upsideDown", false)
-	kind := o.str("type")
-	switch {
+	switch kind := o.str("type"); {
 	case kind == "http" && inverted:
-		j.skip(it, n, it.name+" is left out, for upsideDown has no equivalent for http")
-		return
+		return "upsideDown has no equivalent for http"
 	case kind == "http" || kind == "keyword" || kind == "json-query":
 		j.kumaHTTP(it, o, kind, inverted)
 	case kind == "port":
-		it.kind = "tcp"
-		it.option("host", o.str("hostname"))
-		it.option("port", j.port(o.str("port")))
-		if inverted {
-			it.wants("error != ''")
-		}
+		j.kumaPort(it, o, inverted)
 	case kind == "ping":
-		it.kind = "icmp"
-		it.option("host", o.str("hostname"))
-		count, ok := o.number("ping_count")
-		if !ok || count < 1 {
-			count = 1
-		}
-		it.option("count", count)
-		if size, ok := o.number("packetSize"); ok && size > 0 {
-			it.option("size", strconv.Itoa(max(size, 24))+"B")
-		}
-		if inverted {
-			it.wants("received == 0")
-		}
+		j.kumaPing(it, o, inverted)
 	case (kind == "postgres" || kind == "mysql" || kind == "redis") && !inverted:
 		if !j.kumaDatabase(it, o, kind) {
-			j.skip(it, n, it.name+" is left out, for its connection string is no URL with a host and a user")
-			return
+			return "its connection string is no URL with a host and a user"
 		}
 	case kind == "dns" && !inverted:
 		j.kumaDNS(it, o)
 	default:
-		j.skip(it, n, it.name+" is left out, for sonde import does not know a monitor of type "+kind)
-		return
+		return "sonde import does not know a monitor of type " + kind
 	}
-	j.kumaRest(o)
-	j.add(it)
+	return ""
+}
+
+func (j *job) kumaPort(it *item, o *object, inverted bool) {
+	it.kind = "tcp"
+	it.option("host", o.str("hostname"))
+	it.option("port", j.port(o.str("port")))
+	if inverted {
+		it.wants("error != ''")
+	}
+}
+
+func (j *job) kumaPing(it *item, o *object, inverted bool) {
+	it.kind = "icmp"
+	it.option("host", o.str("hostname"))
+	count, ok := o.number("ping_count")
+	if !ok || count < 1 {
+		count = 1
+	}
+	it.option("count", count)
+	if size, ok := o.number("packetSize"); ok && size > 0 {
+		it.option("size", strconv.Itoa(max(size, 24))+"B")
+	}
+	if inverted {
+		it.wants("received == 0")
+	}
 }
 
 // kumaRest names what was not imported.

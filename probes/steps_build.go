@@ -180,6 +180,7 @@ func (b *stepsBuilder) add(to *[]*step, r *stepRequest, option, name string) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.Capture)) {
 		if b.lint && r.Capture[key] == "" {
+			st.captures[key] = nil // there is one, whatever it is
 			continue
 		}
 		path, err := parseFactPath(r.Capture[key])
@@ -244,6 +245,9 @@ func (b *stepsBuilder) refer(st *step, before, after []*step) {
 // join makes a url without a host one that begins with the base.
 func (b *stepsBuilder) join(st *step) string {
 	text, base := st.options.URL, b.options.Base
+	if base == "" && b.lint { // it may be a variable's value
+		base = "http://unknown"
+	}
 	parts := check.Deferred(text)
 	scheme, _, absolute := strings.Cut(parts[0], "://")
 	switch {

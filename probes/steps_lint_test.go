@@ -21,6 +21,14 @@ func TestStepsLint(t *testing.T) {
 		"unknown name":   {login + `        - {name: "${X}", url: /b, expect: "statuss == 200"}`, "    expect: [\"steps.x.status == 200\"]\n", ""},
 		"each's name":    {login + `        - {name: "${each.x}", url: /b}`, "    each: {x: [a, b]}\n    expect: [\"steps.a.status == 200\"]\n", ""},
 		"no steps":       {"      requests: []", "    expect: [\"statuss == 200\"]\n", "there is no fact statuss"},
+		"no such step":   {login + `        - {name: b, url: "/${steps.lgin.status}"}`, "", `<stdin>:13:28: there is no step "lgin" before`},
+		"a later value":  {login + `        - {name: b, url: "/${steps.c.status}"}` + "\n" + `        - {name: c, url: /c}`, "", "<stdin>:13:28: the step c has not been made by then"},
+		"in a header":    {login + `        - {name: b, url: "${X}", headers: {A: "a ${steps.login.jsn.id}"}}`, "", "did you mean json.id?"},
+		"in JSON":        {login + `        - {name: b, url: /b, method: POST, json: {a: ["x", "${steps.login.captures.x}"]}}`, "", `<stdin>:13:61: the step login captures no "x"`},
+		"in cleanup":     {login + "      cleanup: [{url: \"/${steps.lgin.status}\"}]", "", `<stdin>:13:25: there is no step "lgin" before`},
+		"in the host":    {login + `        - {name: b, url: "http://${steps.login.json.x}/"}`, "", "where a request goes must be known before the run"},
+		"a number":       {login + `        - {name: b, url: /b, redirects: "${steps.login.status}"}`, "", "redirects must be known before the run"},
+		"values":         {strings.Replace(login, "base: ", "base: ${BASE} # ", 1) + `        - {name: b, url: "/${steps.login.json.a}", body: "${X}-${steps.login.status}", capture: {x: "${X}"}}` + "\n" + `        - {name: c, url: "${steps.b.json.x}", body: "${steps.b.captures.x}"}`, "", ""},
 		"a wrong option": {login + `        - {name: b, url: /b, redirects: many, expect: "statuss == 200"}`, "", "<stdin>:13:41: redirects: "},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -22,7 +22,7 @@ import (
 type TLS struct {
 	CA          string `yaml:"ca" path:"true" doc:"file of PEM certificates to trust instead of the system's"`
 	Cert        string `yaml:"cert" path:"true" doc:"file with the client certificate, PEM"`
-	Key         string `yaml:"key" path:"true" doc:"file with the client certificate's key, PEM"`
+	Key         string `yaml:"key" path:"true" private:"true" doc:"file with the client certificate's key, PEM"`
 	ServerName  string `yaml:"server_name" doc:"name to ask for (SNI) and to verify instead of the target's"`
 	MinVersion  string `yaml:"min_version" enum:"1.0,1.1,1.2,1.3" doc:"lowest TLS version to offer"`
 	MaxVersion  string `yaml:"max_version" enum:"1.0,1.1,1.2,1.3" doc:"highest TLS version to offer"`

@@ -14,8 +14,8 @@ func (l *Loop) counted(e *entry, c *check.Check) *check.Check {
 	if !ok {
 		return c
 	}
-	telling := *c
-	telling.Probe = &countedProbe{Probe: c.Probe, spreader: probe, tell: func(n int) { l.resize(e, n) }}
+	telling, most := *c, mostProbes(c)
+	telling.Probe = &countedProbe{Probe: c.Probe, spreader: probe, tell: func(n int) { l.resize(e, most, n) }}
 	return &telling
 }
 
@@ -39,15 +39,18 @@ func (p *countedProbe) Spread(ctx context.Context) check.Spread {
 	return s
 }
 
-// resize gives the entry's run n places. More of them than it had are taken even
+// resize gives the entry's run, of which there could be most, n places. More of them than it had are taken even
 // where there is no room, for the run goes on: what begins next waits until there
 // is.
-func (l *Loop) resize(e *entry, n int) {
+func (l *Loop) resize(e *entry, most, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	more := n - e.held
-	e.width, e.held = n, n
-	l.enter(e, more)
+	e.held = n
+	if e.most == most { // else another check has its place, of which this tells nothing
+		e.width = n
+	}
+	l.all.enter(more, e.suspect)
 	now := l.now()
 	l.leave(e.heldHost, e.heldKind, -more, e.suspect, now)
 	l.fill(now)

@@ -13,7 +13,7 @@ const DefaultInterval = 30 * time.Second
 type entry struct {
 	check *check.Check
 	host  *host // nil when no limits per host apply
-	kind  *kind // nil when the kind has no limit
+	kind  *pool // nil when the kind has no limit
 	hash  uint64
 
 	due      int64 // slot of the next or running run, on the loop's timeline
@@ -23,7 +23,7 @@ type entry struct {
 
 	width    int // probes of its next run that are under way together, as far as is known
 	most     int // by which the width was first estimated
-	held     int // places that its run has taken, as many as it has probes
+	held     int // places that its run has taken somewhere, as many as it has probes
 	place    place
 	failing  bool  // the last verdict was down
 	unwell   bool  // the last verdict was down or degraded
@@ -31,7 +31,8 @@ type entry struct {
 	reserved bool  // the host's rate has a place for it
 	removed  bool  // by Replace
 	heldHost *host // where the run has a place
-	heldKind *kind
+	heldKind *pool
+	returned bool // from the kind to wait for the host once more
 }
 
 // place is where an entry is.
@@ -58,6 +59,14 @@ func (e *entry) set(c *check.Check, most int) {
 // mostProbes returns how many probes of a run of the check are under way together
 // at most.
 func mostProbes(c *check.Check) int { return max(c.Footprint().AtOnce, 1) }
+
+// needs returns how many places its run has taken or will take.
+func (e *entry) needs() int {
+	if e.held > 0 {
+		return e.held
+	}
+	return e.width
+}
 
 // period returns the interval that applies now, in nanoseconds.
 func (e *entry) period() int64 { return int64(Period(e.check, e.unwell)) }

@@ -215,7 +215,7 @@ func TestLimitsGiveAllPlacesBack(t *testing.T) {
 				t.Errorf("%s: %+v", name, k)
 			}
 		}
-		if l.stats.InFlight != 0 || l.stats.Waiting != 0 {
+		if l.all.inFlight != 0 || l.stats.Waiting != 0 {
 			t.Errorf("%+v", l.stats)
 		}
 		l.mu.Unlock()

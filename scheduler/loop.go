@@ -84,13 +84,12 @@ type Loop struct {
 	ahead    int64           // by how much the wall clock was set ahead of the timeline
 	due      dueHeap
 	wake     int64 // when the dispatcher means to wake up
-	healthy  fifo  // due, waiting for a place
-	suspects fifo  // the same, of checks that are down
 	idle     []*worker
 	shrunk   int64 // when the width was last halved
 	grown    int64 // when it last grew
 	stopping bool
-	kinds    map[string]*kind
+	all      pool // of all runs that began or wait for that alone
+	kinds    map[string]*pool
 	drained  chan struct{} // closed when stopping and nothing is in flight
 	stats    Stats
 
@@ -116,9 +115,9 @@ func newLoop(o LoopOptions, c *clock) *Loop {
 	}
 	l := &Loop{
 		options: o, meter: newMeter(c), clock: c, epoch: c.wall().UnixNano(), base: time.Now(),
-		out: newOutbox(o.Outbox), poke: make(chan struct{}, 1), drained: make(chan struct{}),
+		out: newOutbox(o.Outbox), poke: make(chan struct{}, 1), drained: make(chan struct{}), ctx: context.Background(),
 	}
-	l.stats.Width = o.Limits.InFlight
+	l.all.limit = o.Limits.InFlight
 	l.kinds = newKinds(o.Limits.Kinds)
 	return l
 }
@@ -182,7 +181,7 @@ func (l *Loop) settle(ctx context.Context, cancel context.CancelCauseFunc) {
 }
 
 func (l *Loop) checkDrained() {
-	if l.stopping && l.stats.InFlight == 0 {
+	if l.stopping && l.all.inFlight == 0 {
 		select {
 		case <-l.drained:
 		default:
@@ -242,9 +241,10 @@ func (l *Loop) turn() (time.Duration, bool) {
 		if e := l.due.pop(); stalled && now-e.due > overdue {
 			l.pass(e, now)
 		} else {
-			l.ripe(e, now, nil)
+			l.ripe(e, now)
 		}
 	}
+	l.fill(now)
 	l.wake = now + int64(longSleep)
 	if len(l.due) > 0 {
 		next := l.due[0].at
@@ -290,7 +290,7 @@ func (l *Loop) start(e *entry, now int64) {
 	l.stats.Missed += uint64(e.missed - before)
 	e.seq++
 	l.stats.Started++
-	l.enter(e, e.held)
+	l.all.enter(e.held, e.suspect)
 	if n := len(l.idle); n > 0 {
 		w := l.idle[n-1]
 		l.idle[n-1] = nil
@@ -341,12 +341,12 @@ func (l *Loop) finish(w *worker, e *entry, verdict check.Verdict, exhausted bool
 	if verdict != check.Unknown { // which says nothing about the target
 		e.failing, e.unwell = verdict == check.Down, verdict != check.Up
 	}
-	l.enter(e, -e.held)
+	l.all.enter(-e.held, e.suspect)
 	l.adapt(now, exhausted)
 	if e.place = nowhere; !e.removed {
 		l.plan(e, now)
 	}
-	keep := len(l.idle) < 64+l.stats.InFlight && !(l.stopping && l.stats.InFlight == 0)
+	keep := len(l.idle) < 64+l.all.inFlight && !(l.stopping && l.all.inFlight == 0)
 	if keep {
 		l.idle = append(l.idle, w)
 	}
@@ -360,13 +360,13 @@ func (l *Loop) finish(w *worker, e *entry, verdict check.Verdict, exhausted bool
 // of descriptors, at most once a second, and then slowly more again. How fast
 // does not depend on how many runs end.
 func (l *Loop) adapt(now int64, exhausted bool) {
-	s, most := &l.stats, l.options.Limits.InFlight
+	most := l.options.Limits.InFlight
 	switch {
 	case now-l.shrunk < calm:
 	case exhausted:
-		s.Width, l.shrunk = narrower(s.Width, s.InFlight), now
-	case s.Width < most && now-l.grown >= int64(growEvery):
-		s.Width, l.grown = wider(s.Width, most), now
+		l.all.limit, l.shrunk = narrower(l.all.limit, l.all.inFlight), now
+	case l.all.limit < most && now-l.grown >= int64(growEvery):
+		l.all.limit, l.grown = wider(l.all.limit, most), now
 	}
 }
 
@@ -378,6 +378,7 @@ func (l *Loop) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.stats
+	s.InFlight, s.Suspects, s.Width = l.all.inFlight, l.all.suspects, l.all.limit
 	s.Outbox, s.OutboxWaits, s.SinkErrors = waiting, waits, failed
 	w := l.meter.watch
 	s.Stalled, s.Suspended = time.Duration(w.stalled.Load()), time.Duration(w.slept.Load())

@@ -1,5 +1,7 @@
 package scheduler
 
+import "sort"
+
 // dueHeap orders entries by the time at which they come up, the earliest first.
 // The times stand beside the pointers, so that sifting does not touch the
 // entries.
@@ -71,7 +73,7 @@ func (h *dueHeap) down(i int) {
 	s[i] = item
 }
 
-// fifo is a queue of entries, first in, first out.
+// fifo is a queue of entries in the order in which they were due.
 type fifo struct {
 	items []*entry
 	head  int
@@ -79,6 +81,8 @@ type fifo struct {
 
 func (q *fifo) len() int { return len(q.items) - q.head }
 
+// push puts the entry behind all that were due before it or with it: at the end,
+// unless it has waited elsewhere.
 func (q *fifo) push(e *entry) {
 	if q.head > 64 && q.head > len(q.items)/2 { // reuse the room at the front
 		n := copy(q.items, q.items[q.head:])
@@ -86,6 +90,14 @@ func (q *fifo) push(e *entry) {
 		q.items, q.head = q.items[:n], 0
 	}
 	q.items = append(q.items, e)
+	last := len(q.items) - 1
+	if last == q.head || q.items[last-1].due <= e.due {
+		return
+	}
+	waiting := q.items[q.head:last]
+	i := sort.Search(len(waiting), func(i int) bool { return waiting[i].due > e.due })
+	copy(q.items[q.head+i+1:], waiting[i:])
+	q.items[q.head+i] = e
 }
 
 // first returns the oldest entry, or nil, and leaves it there.

@@ -92,6 +92,7 @@ func (l *Loop) apply(changes []change) {
 			e.interval = 0 // its slot is chosen again below
 		}
 		e.set(c.check, c.most)
+		e.reserved = e.reserved && e.host == c.host
 		e.host, e.kind = c.host, l.kinds[c.check.Kind]
 		if e.place == nowhere {
 			e.plan(now, l.ahead)
