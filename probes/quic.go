@@ -21,8 +21,9 @@ import (
 const (
 	quicStreamWindow = 64 << 10
 	quicConnWindow   = 96 << 10
-	quicSideStreams  = 8                // that the peer may open in all: HTTP/3 needs 3
-	quicIdle         = 30 * time.Second // without a deadline
+	quicSideStreams  = 8                      // that the peer may open in all: HTTP/3 needs 3
+	quicIdle         = 30 * time.Second       // without a deadline
+	quicDrain        = 250 * time.Millisecond // for what came before an error of the system
 )
 
 // quicSocket is a UDP socket that is connected to one peer, in the form that
@@ -92,7 +93,7 @@ func (s *quicSocket) note(err error) bool {
 	}
 	answered := s.first.Load() != nil
 	if s.ended.CompareAndSwap(nil, &err) && answered {
-		_ = s.SetReadDeadline(time.Now().Add(quicledger.Lull))
+		_ = s.SetReadDeadline(time.Now().Add(quicDrain))
 	}
 	return answered
 }

@@ -185,8 +185,13 @@ func (l *Ledger) Resets(datagram []byte) bool {
 func (l *Ledger) Settle() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.counted(1)
-	l.settle()
+	for _, a := range l.streams {
+		if a.reader {
+			l.counted(1, settleTime)
+			l.settle()
+			return
+		}
+	}
 }
 
 // settle lets the readers read what has come before the connection ends, for quic-go
@@ -226,15 +231,16 @@ func (l *Ledger) Release() {
 func (l *Ledger) Next() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.counted(maxAhead)
+	l.counted(maxAhead, Lull)
 }
 
-// counted waits until fewer datagrams than that are not counted, or for a lull.
-func (l *Ledger) counted(most int) {
+// counted waits until fewer datagrams than that are not counted, but no longer than so
+// long. The caller holds mu.
+func (l *Ledger) counted(most int, limit time.Duration) {
 	if l.ahead < most {
 		return
 	}
-	end := time.AfterFunc(Lull, func() {
+	end := time.AfterFunc(limit, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.ahead = 0
