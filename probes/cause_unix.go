@@ -11,6 +11,9 @@ import (
 // errNoAddress is said of a local address that this machine does not have.
 const errNoAddress = syscall.EADDRNOTAVAIL
 
+// errOversize is said of a datagram that is too large to send, or for the buffer.
+const errOversize = syscall.EMSGSIZE
+
 // errnoCode maps a system error to a reason code.
 func errnoCode(errno syscall.Errno) (check.Code, bool) {
 	switch errno {

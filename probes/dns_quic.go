@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"time"
 
@@ -20,6 +21,8 @@ const (
 	transportQUIC = "quic"
 	doqProtocol   = "doq" // ALPN
 	doqPort       = 853
+
+	doqProtocolError = 2
 )
 
 // doqErrorNames are those of RFC 9250, section 8.4, by number.
@@ -46,7 +49,7 @@ func (s *nameserver) askQUIC(ctx context.Context, x *exchange, q *question, unti
 	}
 	defer conn.Close()
 	if err = conn.failed; err == nil {
-		err = x.quic(ctx, conn, q)
+		err = x.quic(ctx, conn, q, 0)
 	}
 	if alert := quicAlert(err); alert != nil {
 		return alert
@@ -68,16 +71,20 @@ func (r *dnsRun) overQUIC(ctx context.Context, host string, port uint16, until t
 	defer conn.Close()
 	r.server, r.transport = remote(conn), transportQUIC
 	start := time.Now()
-	err := r.quic(ctx, conn, r.question)
+	err := r.quic(ctx, conn, r.question, stagger)
 	r.phases(start)
+	if !r.last.IsZero() { // the stream's end is awaited, and not measured
+		r.idle += time.Since(r.last)
+	}
 	if err != nil {
 		return r.quicFault(conn, err)
 	}
 	return nil
 }
 
-// quic sends the question on a stream of its own and reads the answer.
-func (x *exchange) quic(ctx context.Context, conn *quicConn, q *question) error {
+// quic sends the question on a stream of its own and reads the answer, and then so
+// long for the stream's end.
+func (x *exchange) quic(ctx context.Context, conn *quicConn, q *question, wait time.Duration) error {
 	x.begin()
 	stream, err := conn.conn.OpenStreamSync(ctx)
 	if err != nil {
@@ -102,6 +109,17 @@ func (x *exchange) quic(ctx context.Context, conn *quicConn, q *question) error 
 		return err
 	}
 	x.last, x.answer = time.Now(), msg
+	if wait == 0 {
+		return nil
+	}
+	deadline, _ := ctx.Deadline()
+	if end := x.last.Add(wait); end.Before(deadline) {
+		_ = stream.SetReadDeadline(end)
+	}
+	if n, _ := io.ReadFull(answer, make([]byte, 1)); n > 0 {
+		conn.code = doqProtocolError
+		return dnsMalformed("more follows it on its stream, where nothing may (RFC 9250, section 4.2)")
+	}
 	return nil
 }
 

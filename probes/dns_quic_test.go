@@ -87,6 +87,23 @@ func TestDNSOverQUIC(t *testing.T) {
 	}
 }
 
+// TestDNSOverQUICOpen has a server that does not end the stream: the answer counts, and
+// how long its end was awaited is no part of the latency.
+func TestDNSOverQUICOpen(t *testing.T) {
+	t.Parallel()
+	addr := doqServer(t, func(c *quic.Conn, s *quic.Stream, query *dns.Msg) {
+		_, _ = s.Write(withLength(t, web(t, query)))
+		<-c.Context().Done()
+	})
+	start := time.Now()
+	o := observeDNS(t, buildDNS(t, addr, overDoQ(t)), patience)
+	wantFailure(t, o, "")
+	wantFacts(t, o, check.FactsOf(map[string]any{"answers": []string{"192.0.2.1"}}))
+	if rest := time.Since(start) - o.Latency; rest < stagger {
+		t.Errorf("latency %v has all but %v of the time", o.Latency, rest)
+	}
+}
+
 // TestDNSOverQUICUntrusted tells of the certificate and judges later.
 func TestDNSOverQUICUntrusted(t *testing.T) {
 	t.Parallel()
@@ -125,6 +142,14 @@ func TestDNSOverQUICHostile(t *testing.T) {
 			m.Id = 7
 			_, _ = s.Write(withLength(t, m))
 		}), false, check.DNSMalformed, "its ID is not 0"},
+		"two answers": {doqServer(t, func(_ *quic.Conn, s *quic.Stream, q *dns.Msg) {
+			_, _ = s.Write(append(withLength(t, web(t, q)), withLength(t, web(t, q))...))
+			_ = s.Close()
+		}), false, check.DNSMalformed, "more follows it"},
+		"a byte too many": {doqServer(t, func(c *quic.Conn, s *quic.Stream, q *dns.Msg) {
+			_, _ = s.Write(append(withLength(t, web(t, q)), 0))
+			<-c.Context().Done()
+		}), false, check.DNSMalformed, "more follows it"},
 		"garbage": {doqServer(t, func(_ *quic.Conn, s *quic.Stream, _ *dns.Msg) {
 			_, _ = s.Write(append([]byte{0, 40}, make([]byte, 40)...))
 		}), false, check.DNSMalformed, ""},

@@ -449,6 +449,11 @@ func announced(head *httpHead) (int64, error) {
 	return length, err
 }
 
+// wrongLength tells that the body is not as long as its head says.
+func wrongLength(got, want int64) error {
+	return malformed("the body has %d bytes where content-length says %d", got, want)
+}
+
 func parseLength(s string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || !allDigits(s) {

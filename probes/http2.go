@@ -364,6 +364,9 @@ func (c *http2Conn) onData(f *http2.DataFrame) error {
 	if len(c.rest) > 0 {
 		c.idle--
 	}
+	if c.want >= 0 && c.got > c.want {
+		return wrongLength(c.got, c.want)
+	}
 	if c.unacked > h2Window+h2Window/2 {
 		return malformed("the server sent more than the HTTP/2 window allows")
 	}
@@ -435,7 +438,7 @@ func (c *http2Conn) Read(p []byte) (int, error) {
 	for len(c.rest) == 0 {
 		if c.ended {
 			if c.want >= 0 && c.got != c.want {
-				return 0, malformed("the body has %d bytes where content-length says %d", c.got, c.want)
+				return 0, wrongLength(c.got, c.want)
 			}
 			return 0, io.EOF
 		}

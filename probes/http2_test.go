@@ -126,7 +126,22 @@ func TestHTTP2Failures(t *testing.T) {
 			headers(f, false, ":status", "200", "content-length", "5")
 			_ = f.WriteData(1, true, []byte("abc"))
 		}, check.HTTPMalformed, "content-length"},
-		"window": {func(f *http2.Framer) { _ = f.WriteWindowUpdate(0, 1<<31-1) }, check.HTTPMalformed, "window"},
+		"long body": {func(f *http2.Framer) {
+			headers(f, false, ":status", "200", "content-length", "2")
+			_ = f.WriteData(1, true, []byte("abc"))
+		}, check.HTTPMalformed, "content-length says 2"},
+		"long body without an end": {func(f *http2.Framer) {
+			headers(f, false, ":status", "200", "content-length", "2")
+			_ = f.WriteData(1, false, []byte("abc"))
+		}, check.HTTPMalformed, "content-length says 2"},
+		"no body": {func(f *http2.Framer) { headers(f, true, ":status", "200", "content-length", "5") }, check.HTTPMalformed, "content-length says 5"},
+		"short body and trailers": {func(f *http2.Framer) {
+			headers(f, false, ":status", "200", "content-length", "5")
+			_ = f.WriteData(1, false, []byte("abc"))
+			headers(f, true, "a", "b")
+		}, check.HTTPMalformed, "content-length says 5"},
+		"lengths at odds": {func(f *http2.Framer) { headers(f, true, ":status", "200", "content-length", "5, 6") }, check.HTTPMalformed, "two different"},
+		"window":          {func(f *http2.Framer) { _ = f.WriteWindowUpdate(0, 1<<31-1) }, check.HTTPMalformed, "window"},
 		"bad HPACK": {func(f *http2.Framer) {
 			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, EndHeaders: true})
 		}, check.HTTPMalformed, "COMPRESSION"},

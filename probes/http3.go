@@ -242,6 +242,9 @@ func (c *http3Conn) step() error {
 	case kind == h3Data && (c.head == nil || c.trailers):
 		return malformed("HTTP/3 data before the response's head or after its end")
 	case kind == h3Data:
+		if c.want >= 0 && length > uint64(c.want-c.got) {
+			return wrongLength(c.got+int64(length), c.want)
+		}
 		if c.left = length; length > 0 {
 			c.idle--
 		}
@@ -346,7 +349,7 @@ func (c *http3Conn) Read(p []byte) (int, error) {
 	for c.left == 0 {
 		if c.ended {
 			if c.want >= 0 && c.got != c.want {
-				return 0, malformed("the body has %d bytes where content-length says %d", c.got, c.want)
+				return 0, wrongLength(c.got, c.want)
 			}
 			return 0, io.EOF
 		}

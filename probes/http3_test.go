@@ -219,6 +219,7 @@ func TestHTTP3Hostile(t *testing.T) {
 		"cut frame":     {h3Hello, sayAndEnd(ok, []byte{h3Data, 9, 'x'}), false, check.HTTPTruncated, "after 1 bytes"},
 		"short":         {h3Hello, sayAndEnd(h3Section(":status", "200", "content-length", "9"), body("x")), false, check.HTTPMalformed, "content-length says 9"},
 		"long":          {h3Hello, sayAndEnd(h3Section(":status", "200", "content-length", "2"), body("xyz")), false, check.HTTPMalformed, "content-length says 2"},
+		"long, unended": {h3Hello, sayAndStall(h3Section(":status", "200", "content-length", "2"), body("xyz")), false, check.HTTPMalformed, "content-length says 2"},
 		"two lengths":   {h3Hello, sayAndEnd(h3Section(":status", "200", "content-length", "1", "content-length", "2"), body("x")), false, check.HTTPMalformed, "content-length"},
 		"closed in the body": {h3Hello, func(c *quic.Conn, s *quic.Stream) {
 			_, _ = s.Write(bytes.Join([][]byte{ok, body("hel")}, nil))

@@ -215,6 +215,8 @@ func (r *httpRun) unauthorized(request *httpRequest, head *httpHead) {
 			message += " in a run before; the next run fetches another"
 		}
 		r.j.obs.Explain("status", check.HTTPStatus, message)
+	case request.digest != nil && r.stale:
+		r.j.obs.Explain("status", check.HTTPStatus, "status 401: the server calls its own nonce stale (stale=true), which says nothing about the password of the user "+excerpt([]byte(r.p.digest.user)))
 	case request.digest != nil:
 		r.j.obs.Explain("status", check.HTTPStatus, "status 401: the server refuses the digest of the user "+excerpt([]byte(r.p.digest.user)))
 	}

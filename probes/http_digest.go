@@ -39,26 +39,31 @@ type digestAnswer struct {
 	value     string // of the header Authorization
 	challenge *challenge
 	cnonce    string // our own nonce
+	again     bool   // another was refused for its nonce
 }
 
 // answer returns the request once more with the answer to the response's digest
 // challenge, nil when the response is not to be answered. A digest that was
-// refused is not sent again.
+// refused is made anew only when its nonce alone was the reason, and once (RFC 7616,
+// section 3.3).
 func (r *httpRun) answer(request *httpRequest, head *httpHead) *httpRequest {
 	if r.p.digest == nil || head.status != 401 || request.strange {
 		return nil
 	}
 	challenge, err := bestChallenge(head)
-	if request.digest != nil {
+	refused := request.digest
+	if refused != nil {
 		r.stale = err == nil && strings.EqualFold(challenge.params["stale"], "true")
-		return nil
+		if !r.stale || r.repeats || refused.again || challenge.params["nonce"] == refused.challenge.params["nonce"] {
+			return nil
+		}
 	}
 	if err == nil {
 		again, cnonce := *request, newNonce()
 		var value string
 		value, err = challenge.answer(r.p.digest, request.method, request.url.RequestURI(), cnonce, 1)
 		if err == nil {
-			again.digest = &digestAnswer{value, challenge, cnonce}
+			again.digest = &digestAnswer{value, challenge, cnonce, refused != nil}
 			r.j.obs.Set("auth.challenged", true)
 			return &again
 		}

@@ -170,11 +170,50 @@ func TestHTTPDigestNotAsked(t *testing.T) {
 // TestHTTPDigestRefused asks no third time.
 func TestHTTPDigestRefused(t *testing.T) {
 	t.Parallel()
-	site, asked := digestSite(t, `Digest realm="r", nonce="n", qop="auth", stale=true`)
-	o := observeHTTP(t, site, patience, digestOf("me", "wrong"))
-	wantFacts(t, o, check.FactsOf(map[string]any{"status": 401, "auth.challenged": true}))
-	if why := o.Because["status"].Message; why != `status 401: the server refuses the digest of the user "me"` || len(*asked) != 2 {
-		t.Errorf("%q, asked %d times", why, len(*asked))
+	for params, want := range map[string]string{
+		"":             `status 401: the server refuses the digest of the user "me"`,
+		", stale=true": `status 401: the server calls its own nonce stale (stale=true), which says nothing about the password of the user "me"`,
+	} {
+		site, asked := digestSite(t, `Digest realm="r", nonce="n", qop="auth"`+params)
+		o := observeHTTP(t, site, patience, digestOf("me", "wrong"))
+		wantFacts(t, o, check.FactsOf(map[string]any{"status": 401, "auth.challenged": true}))
+		if why := o.Because["status"].Message; why != want || len(*asked) != 2 {
+			t.Errorf("%q, asked %d times", why, len(*asked))
+		}
+	}
+}
+
+// TestHTTPDigestStale has a server whose nonces last for so many requests less than they
+// should: a digest of a stale one is made anew, once.
+func TestHTTPDigestStale(t *testing.T) {
+	t.Parallel()
+	for stale, want := range map[int]struct{ status, asked int }{0: {200, 2}, 1: {200, 3}, 2: {401, 3}} {
+		asked := 0
+		site := httpSite(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			all, err := parseChallenges(r.Header.Get("Authorization"))
+			if body, _ := io.ReadAll(r.Body); string(body) != "hello" {
+				t.Errorf("the body is %q", body)
+			}
+			asked++
+			challenge := fmt.Sprintf(`Digest realm="r", nonce="n%d", qop="auth"`, asked)
+			if err == nil && len(all) == 1 {
+				p := all[0].params
+				right, _ := all[0].answer(&digestLogin{"me", "secret"}, r.Method, r.RequestURI, p["cnonce"], 1)
+				if last := fmt.Sprintf("n%d", asked-1); right != r.Header.Get("Authorization") || p["nonce"] != last {
+					t.Errorf("request %d: %v", asked, p)
+				}
+				if asked > stale+1 {
+					return
+				}
+				challenge += ", stale=TRUE"
+			}
+			w.Header().Set("WWW-Authenticate", challenge)
+			w.WriteHeader(http.StatusUnauthorized)
+		}))
+		o := observeHTTP(t, site, patience, func(o *httpOptions) { digestOf("me", "secret")(o); o.Body = "hello" })
+		if o.Facts.Get("status") != want.status || asked != want.asked {
+			t.Errorf("stale %d times: %v %v, asked %d times", stale, o.Failure, o.Facts.Get("status"), asked)
+		}
 	}
 }
 

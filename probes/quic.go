@@ -21,8 +21,9 @@ import (
 const (
 	quicStreamWindow = 64 << 10
 	quicConnWindow   = 96 << 10
-	quicSideStreams  = 8                // that the peer may open in all: HTTP/3 needs 3
-	quicIdle         = 30 * time.Second // without a deadline
+	quicSideStreams  = 8                      // that the peer may open in all: HTTP/3 needs 3
+	quicIdle         = 30 * time.Second       // without a deadline
+	quicDrain        = 250 * time.Millisecond // for what came before an error of the system
 )
 
 // quicSocket is a UDP socket that is connected to one peer, in the form that
@@ -46,31 +47,55 @@ type quicFirst struct {
 func (f *quicFirst) foreign() bool { return len(f.head) == 0 || f.head[0]&0x80 == 0 }
 
 // ReadFrom reads a datagram. Some that come while much is held are lost, as on the
-// way.
+// way. An error of the system is told after all that came before it, for the system
+// tells it first.
 func (s *quicSocket) ReadFrom(b []byte) (int, net.Addr, error) {
 	s.ledger.Next()
 	n, err := s.Read(b)
-	for err == nil && s.ledger.Drops(time.Now()) {
+	for err == nil && s.drops(b[:n]) || s.note(err) {
 		n, err = s.Read(b)
 	}
-	s.note(err)
+	if system := s.ended.Load(); err != nil && system != nil {
+		s.ledger.Settle()
+		err = *system
+	}
 	if err == nil && s.first.Load() == nil {
 		s.first.Store(&quicFirst{at: time.Now(), head: append([]byte(nil), b[:min(n, 4*maxQuote)]...)})
 	}
 	return n, s.RemoteAddr(), err
 }
 
-// WriteTo sends a datagram to the peer, whatever the address.
+// drops reports whether the datagram should be lost. One that tells that the peer has
+// forgotten the connection waits for what came before it.
+func (s *quicSocket) drops(datagram []byte) bool {
+	if s.ledger.Resets(datagram) {
+		s.ledger.Settle()
+		return false
+	}
+	return s.ledger.Drops(time.Now())
+}
+
+// WriteTo sends a datagram to the peer, whatever the address. One that cannot be sent
+// is lost; it is for ReadFrom to tell why.
 func (s *quicSocket) WriteTo(b []byte, _ net.Addr) (int, error) {
 	n, err := s.Write(b)
-	s.note(err)
+	if s.note(err) {
+		return len(b), nil
+	}
 	return n, err
 }
 
-func (s *quicSocket) note(err error) {
-	if err != nil && isErrno(err) {
-		s.ended.CompareAndSwap(nil, &err)
+// note keeps the first error of the system, and lets reading end soon. It reports
+// whether there may be more to read: a peer that has said nothing is not waited for.
+func (s *quicSocket) note(err error) bool {
+	if !isErrno(err) || errors.Is(err, errOversize) {
+		return false
 	}
+	answered := s.first.Load() != nil
+	if s.ended.CompareAndSwap(nil, &err) && answered {
+		_ = s.SetReadDeadline(time.Now().Add(quicDrain))
+	}
+	return answered
 }
 
 // SetReadBuffer does nothing: what quic-go asks for is for transfers of many

@@ -2,6 +2,8 @@ package probes
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"io"
 	"net"
 	"net/netip"
@@ -24,6 +26,7 @@ type corkConn struct {
 	mu     sync.Mutex
 	corked bool
 	held   [][]byte
+	id     [4]byte // quic-go's are as long
 	peer   net.Addr
 }
 
@@ -72,8 +75,14 @@ func (c *corkConn) uncork() {
 // sayAndClose writes the parts, ends the stream and the connection, and lets all of
 // that arrive at the same time.
 func (c *corkConn) sayAndClose(conn *quic.Conn, s *quic.Stream, code quic.ApplicationErrorCode, parts ...[]byte) {
-	c.cork()
+	c.say(s, parts...)
 	defer c.uncork()
+	_ = conn.CloseWithError(code, "")
+}
+
+// say writes the parts and ends the stream, and holds all of that back.
+func (c *corkConn) say(s *quic.Stream, parts ...[]byte) {
+	c.cork()
 	for _, part := range parts {
 		select {
 		case <-c.wrote:
@@ -88,7 +97,26 @@ func (c *corkConn) sayAndClose(conn *quic.Conn, s *quic.Stream, code quic.Applic
 	}
 	_ = s.Close()
 	<-c.wrote
-	_ = conn.CloseWithError(code, "")
+}
+
+// ReadFrom remembers by which ID the peer last knew the connection.
+func (c *corkConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, peer, err := c.PacketConn.ReadFrom(b)
+	if err == nil && n > len(c.id) && b[0]&0x80 == 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		copy(c.id[:], b[1:])
+	}
+	return n, peer, err
+}
+
+// reset is a stateless reset for the connection, as quic-go makes it.
+func (c *corkConn) reset(key quic.StatelessResetKey) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	token := hmac.New(sha256.New, key[:])
+	_, _ = token.Write(c.id[:])
+	return append(append([]byte{0x40}, make([]byte, 30)...), token.Sum(nil)[:16]...)
 }
 
 // closings is how often a server answers and closes at once: without care some of the
@@ -143,6 +171,48 @@ func TestDNSOverQUICAnswerAndClose(t *testing.T) {
 			return
 		}
 		wantFacts(t, o, check.FactsOf(map[string]any{"answers": []string{"192.0.2.1"}}))
+	}
+}
+
+// TestQUICAnswerAndGone has servers that answer and are gone: their port is closed, or
+// they have forgotten the connection (a stateless reset, RFC 9000, section 10.3). What
+// they said is the answer all the same.
+func TestQUICAnswerAndGone(t *testing.T) {
+	t.Parallel()
+	key := quic.StatelessResetKey{1, 2, 3}
+	for name, goes := range map[string]func(*corkConn){
+		"port closed":     func(port *corkConn) { port.Close() },
+		"stateless reset": func(port *corkConn) { _, _ = port.PacketConn.WriteTo(port.reset(key), port.peer) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for range closings {
+				port := newCorkConn(t)
+				transport := quicTransportOf(t, port)
+				transport.StatelessResetKey = &key
+				addr := quicServerOn(t, transport, quicTLS(t, doqProtocol), nil, func(conn *quic.Conn) {
+					stream, err := conn.AcceptStream(conn.Context())
+					if err != nil {
+						return
+					}
+					raw, _ := io.ReadAll(stream)
+					query := new(dns.Msg)
+					if len(raw) < 2 || query.Unpack(raw[2:]) != nil {
+						return
+					}
+					answer := withLength(t, web(t, query))
+					port.say(stream, answer[:2], answer[2:])
+					port.uncork()
+					goes(port)
+					<-conn.Context().Done()
+				})
+				o := observeDNS(t, buildDNS(t, addr, overDoQ(t)), patience)
+				_ = transport.Close()
+				if wantFailure(t, o, ""); t.Failed() {
+					return
+				}
+			}
+		})
 	}
 }
 

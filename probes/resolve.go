@@ -39,10 +39,9 @@ func (j *journey) resolve(ctx context.Context, r *router, host string) ([]netip.
 	start := time.Now()
 	name, err := asciiName(host)
 	l := lookup{route: r, system: cmp.Or(r.system, machine())}
-	var key answerKey
 	if err == nil && r.cache != nil {
-		key, l.life = l.key(name), r.cache.begin() // before the look-up: its files may change meanwhile
-		if a, age, ok := r.cache.get(key); ok {
+		l.key, l.life = l.keyOf(name), r.cache.begin() // before the look-up: its files may change meanwhile
+		if a, age, ok := r.cache.get(l.key); ok {
 			j.setAge(true, age)
 			j.found(host, a.found)
 			return a.addrs, nil
@@ -57,7 +56,7 @@ func (j *journey) resolve(ctx context.Context, r *router, host string) ([]netip.
 		return addrs, reason
 	}
 	if r.cache != nil {
-		r.cache.put(key, addrs, found, l.life)
+		r.cache.put(l.key, addrs, found, l.life)
 		j.setAge(false, 0)
 	}
 	j.found(host, found)
@@ -122,6 +121,7 @@ func only(family uint8, addrs []netip.Addr, host string) ([]netip.Addr, *check.R
 type lookup struct {
 	route  *router
 	system *system
+	key    answerKey  // where the answer is to be cached
 	life   *shelfLife // of what the answers say; nil where they are not cached
 }
 
@@ -233,7 +233,9 @@ func (l *lookup) name(ctx context.Context, config *resolvConf, name string) ([]n
 		addrs, reason := l.records(ctx6, config, name, dns.TypeAAAA)
 		six <- outcome{addrs, reason}
 	}()
-	v4, reason := l.records(ctx, config, name, dns.TypeA)
+	four := l.part()
+	v4, reason := four.kept(ctx, config, name)
+	l.life.join(four.life)
 	if reason == nil {
 		late := time.AfterFunc(resolutionDelay, cancel)
 		defer late.Stop()
@@ -243,6 +245,9 @@ func (l *lookup) name(ctx context.Context, config *resolvConf, name string) ([]n
 	v6 := <-six
 	if !known(reason) || !known(v6.reason) && (reason == nil || reason.Code != check.DNSNXDomain) {
 		l.life.end()
+		if reason == nil {
+			four.keep(name, v4)
+		}
 	}
 	switch {
 	case reason == nil && v6.reason == nil:

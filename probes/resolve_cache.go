@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"context"
 	"math"
 	"net/netip"
 	"sync"
@@ -149,7 +150,23 @@ func (s *shelfLife) note(said *exchange, positive bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.now()
-	until := at.Add(ttl)
+	s.hold(at, at.Add(ttl))
+}
+
+// join takes into account what is known of a part of the result.
+func (s *shelfLife) join(part *shelfLife) {
+	if s == nil {
+		return
+	}
+	if at, until := part.span(); !at.IsZero() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.hold(at, until)
+	}
+}
+
+// hold takes into account that a part holds from at until then. The caller holds mu.
+func (s *shelfLife) hold(at, until time.Time) {
 	if s.at.IsZero() || at.Before(s.at) {
 		s.at = at
 	}
@@ -208,8 +225,43 @@ func seconds(ttl uint32) time.Duration {
 	return time.Duration(ttl) * time.Second
 }
 
-// key is the look-up's in the cache.
-func (l *lookup) key(name string) answerKey {
+// part is a look-up of the addresses of one family, with a life of its own.
+func (l *lookup) part() *lookup {
+	part := *l
+	if l.life != nil {
+		part.life = l.route.cache.begin()
+	}
+	return &part
+}
+
+// keep keeps the IPv4 addresses of one absolute name where those of IPv6 are not
+// known: there is no need to ask for them again.
+func (l *lookup) keep(name string, addrs []netip.Addr) {
+	if l.life != nil {
+		l.route.cache.put(l.keyOfPart(name), addrs, name, l.life)
+	}
+}
+
+// kept returns the IPv4 addresses of one absolute name, which may have been kept.
+func (l *lookup) kept(ctx context.Context, config *resolvConf, name string) ([]netip.Addr, *check.Reason) {
+	if l.life != nil {
+		if a, _, ok := l.route.cache.get(l.keyOfPart(name)); ok {
+			l.life.hold(a.at, a.until) // nobody else has it yet
+			return a.addrs, nil
+		}
+	}
+	return l.records(ctx, config, name, dns.TypeA)
+}
+
+// keyOfPart is that of a check which wants nothing but IPv4.
+func (l *lookup) keyOfPart(name string) answerKey {
+	key := l.key
+	key.name, key.family, key.search = name, 4, false
+	return key
+}
+
+// keyOf is the look-up's in the cache.
+func (l *lookup) keyOf(name string) answerKey {
 	key := answerKey{name: name, family: l.route.family, search: l.route.search, system: l.system}
 	server := l.route.resolver
 	if server != nil {

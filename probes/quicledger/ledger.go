@@ -43,6 +43,7 @@ const (
 	tailProbes = 2           // datagrams that a peer sends after a lull
 	settleTime = time.Second // for readers to read on after the peer has closed
 	maxAhead   = 8           // datagrams that quic-go may have without having counted them
+	maxTokens  = 8           // of stateless resets
 )
 
 // Lull is less than any peer waits for acknowledgements: ours may take 25 ms. What
@@ -61,6 +62,7 @@ type Ledger struct {
 	crypto  map[qlog.PacketType]*stream // TLS has a stream in each type of packet
 	closed  bool
 	over    bool // nobody reads any more
+	tokens  [][16]byte
 
 	ahead int       // datagrams that were read and not yet counted
 	heard time.Time // when the last datagram came while much was held
@@ -115,6 +117,11 @@ func (l *Ledger) RecordEvent(event qlogwriter.Event) {
 	case qlog.PacketReceived:
 		l.count(event)
 	case qlog.PacketDropped, qlog.PacketBuffered:
+	case qlog.ParametersSet:
+		if token := event.StatelessResetToken; token != nil && event.Initiator == qlog.InitiatorRemote {
+			l.learn(*token)
+		}
+		return
 	default:
 		return
 	}
@@ -136,8 +143,13 @@ func (l *Ledger) count(packet qlog.PacketReceived) {
 			a := account(l.crypto, packet.Header.PacketType)
 			l.held += a.add(piece{f.Offset, f.Offset + f.Length})
 			l.held -= a.readTo(a.readable()) // TLS waits for nothing
+		case *qlog.NewConnectionIDFrame:
+			l.learn(f.StatelessResetToken)
 		case *qlog.ConnectionCloseFrame:
 			closing = true
+		}
+		if closing {
+			break // quic-go takes nothing behind it
 		}
 		if l.held > heldBound && !l.closed && (l.held > heldBound+heldSlack || !l.waiting()) {
 			l.closed = true
@@ -146,6 +158,39 @@ func (l *Ledger) count(packet qlog.PacketReceived) {
 	}
 	if closing {
 		l.settle()
+	}
+}
+
+// learn keeps a token by which the peer can say that it has forgotten the connection
+// (RFC 9000, section 10.3). There are as many as quic-go lets the peer have IDs.
+func (l *Ledger) learn(token [16]byte) {
+	if l.tokens = append(l.tokens, token); len(l.tokens) > maxTokens {
+		l.tokens = slices.Delete(l.tokens, 0, 1)
+	}
+}
+
+// Resets reports whether the datagram tells that the peer has forgotten the connection.
+func (l *Ledger) Resets(datagram []byte) bool {
+	tail := len(datagram) - len([16]byte{})
+	if tail <= 0 || datagram[0]&0x80 != 0 {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.tokens, [16]byte(datagram[tail:]))
+}
+
+// Settle is for an end that quic-go does not read in a packet: its socket's, or a
+// stateless reset. It returns when all that came before is counted, and read.
+func (l *Ledger) Settle() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.streams {
+		if a.reader {
+			l.counted(1, settleTime)
+			l.settle()
+			return
+		}
 	}
 }
 
@@ -186,17 +231,23 @@ func (l *Ledger) Release() {
 func (l *Ledger) Next() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ahead < maxAhead {
+	l.counted(maxAhead, Lull)
+}
+
+// counted waits until fewer datagrams than that are not counted, but no longer than so
+// long. The caller holds mu.
+func (l *Ledger) counted(most int, limit time.Duration) {
+	if l.ahead < most {
 		return
 	}
-	end := time.AfterFunc(Lull, func() {
+	end := time.AfterFunc(limit, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.ahead = 0
 		l.changed.Broadcast()
 	})
 	defer end.Stop()
-	for l.ahead >= maxAhead && !l.over {
+	for l.ahead >= most && !l.over {
 		l.changed.Wait()
 	}
 }
