@@ -16,16 +16,16 @@ import (
 	"github.com/sonde-cli/sonde/probes"
 )
 
-// networkChild is the environment variable that tells a test that it runs in a
-// network namespace of its own.
-const networkChild = "SONDE_TEST_NETWORK_CHILD"
+// namespaceChild is the environment variable that tells a test that it runs in
+// namespaces of its own.
+const namespaceChild = "SONDE_TEST_NAMESPACE_CHILD"
 
 // TestPathMTUOfEachAddress searches the path MTU to each address of a name and over
 // both families, in a network whose only interface takes packets of 1400 bytes.
 func TestPathMTUOfEachAddress(t *testing.T) {
 	const mtu = 1400
-	if os.Getenv(networkChild) == "" {
-		inNetwork(t)
+	if os.Getenv(namespaceChild) == "" {
+		inNamespaces(t, 0)
 		return
 	}
 	raiseLoopback(t, mtu)
@@ -64,7 +64,7 @@ checks:
 			t.Errorf("%s: %d, want %d; all are %v", name, found[name], mtu, found)
 		}
 	}
-	fmt.Println("searched in a network of its own")
+	fmt.Println(childDone)
 }
 
 // part is one of a result, as JSON shows it.
@@ -88,21 +88,25 @@ func partsOf(t *testing.T, document string) (all []part) {
 	return all
 }
 
-// inNetwork runs the calling test again as root of a user and network namespace.
-func inNetwork(t *testing.T) {
+// childDone is what the test in namespaces of its own prints at its end.
+const childDone = "done in namespaces of its own"
+
+// inNamespaces runs the calling test again in a user and a network namespace, as the
+// user with the id there: root with all privileges there, another with none.
+func inNamespaces(t *testing.T, id int) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run", "^"+t.Name()+"$", "-test.v")
-	c.Env = append(os.Environ(), networkChild+"=yes")
+	c.Env = append(os.Environ(), namespaceChild+"=yes")
 	c.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: id, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: id, HostID: os.Getgid(), Size: 1}},
 	}
 	out, err := c.CombinedOutput()
 	switch text := string(out); {
 	case text == "" && err != nil:
 		t.Logf("this machine allows no user namespace: %v", err)
-	case err != nil || !strings.Contains(text, "in a network of its own"):
+	case err != nil || !strings.Contains(text, childDone):
 		t.Errorf("%v\n%s", err, text)
 	}
 }
