@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -19,6 +20,16 @@ const Masked = "***"
 // minSecret is the shortest secret that is searched for inside other text, in
 // bytes. A shorter one would blank out half of every output.
 const minSecret = 3
+
+// Hidden returns what stands in a secret's own place in a text that a Mask of it
+// goes over later: form, which is the secret as it is written there, or [Masked]
+// where the secret is too short for the Mask to search for.
+func Hidden(secret, form string) string {
+	if n := len(strings.TrimSpace(secret)); n > 0 && n < minSecret {
+		return Masked
+	}
+	return form
+}
 
 // Mask hides secrets in text, in each form in which they can turn up: plain,
 // URL-escaped, quoted for JSON, Go or a shell, base64, hexadecimal, and with dots for what is not
@@ -77,7 +88,7 @@ func spellings(s string) []string {
 	all := []string{
 		s, url.QueryEscape(s), url.PathEscape(s), inner(string(quoted)), inner(strconv.Quote(s)), dotted(s),
 		strings.ReplaceAll(s, "'", `'\''`),
-		strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\t", `\t`, "\r", `\r`).Replace(s), // in $'...'
+		ShellEscaped(s),
 		std, strings.TrimRight(std, "="), raw, hex.EncodeToString([]byte(s)),
 	}
 	return slices.DeleteFunc(all, func(f string) bool { return len(f) < minSecret })
@@ -85,6 +96,28 @@ func spellings(s string) []string {
 
 // inner takes the quotes off.
 func inner(quoted string) string { return quoted[1 : len(quoted)-1] }
+
+// ShellEscaped is s as it stands in $'...', the quotes of bash, zsh and ksh. A
+// shell that does not know them, such as dash, takes it for a text in plain quotes:
+// a single quote in it ends them in none.
+func ShellEscaped(s string) string {
+	var out strings.Builder
+	for at := 0; at < len(s); {
+		r, size := utf8.DecodeRuneInString(s[at:])
+		switch short := strings.IndexRune("\n\r\t\\", r); {
+		case short >= 0:
+			out.WriteString([]string{`\n`, `\r`, `\t`, `\\`}[short])
+		case r == '\'', r == utf8.RuneError && size == 1, !unicode.IsPrint(r):
+			for _, b := range []byte(s[at : at+size]) {
+				fmt.Fprintf(&out, `\%03o`, b)
+			}
+		default:
+			out.WriteString(s[at : at+size])
+		}
+		at += size
+	}
+	return out.String()
+}
 
 // dotted is s as an excerpt of foreign bytes shows it.
 func dotted(s string) string {

@@ -26,7 +26,7 @@ func TestMask(t *testing.T) {
 		{"too short", []string{"ab", ""}, "ab cab", "ab cab"},
 		{"dots for what is not printable", []string{"a\tb\x01c"}, "got a.b.c", "got ***"},
 		{"quoted for a shell", []string{"it's"}, `curl -H 'X: it'\''s'`, "curl -H 'X: ***'"},
-		{"quoted for a shell with line breaks", []string{"it's\ta \\"}, `curl --data-raw $'a\nit\'s\ta \\\n'`, `curl --data-raw $'a\n***\n'`},
+		{"quoted for a shell with line breaks", []string{"it's\ta \\"}, `curl --data-raw $'a\nit\047s\ta \\\n'`, `curl --data-raw $'a\n***\n'`},
 		{"cut short", []string{"hunter2"}, "you said hunte… and hu…", "you said ***… and hu…"},
 		{"none", nil, "text", "text"},
 	} {
@@ -101,5 +101,14 @@ func TestResultHidesWhatTheRunLearnt(t *testing.T) {
 	}
 	if got := c.Mask.String("hunter2-session"); got != "***-session" {
 		t.Errorf("the check's own mask has changed: %q", got)
+	}
+}
+
+func TestHidden(t *testing.T) {
+	t.Parallel()
+	for secret, want := range map[string]string{"": "form", "a": Masked, "é\n": Masked, "abc": "form"} {
+		if got := Hidden(secret, "form"); got != want {
+			t.Errorf("%q: %s, want %s", secret, got, want)
+		}
 	}
 }

@@ -29,6 +29,8 @@ func serveNet(ts *testscript.TestScript, neg bool, args []string) {
 		s, err = testnet.ListenUDP(testnet.NTP{Stratum: 1, Reference: "GPS"}.Serve)
 	case "kiss":
 		s, err = testnet.ListenUDP(testnet.NTP{Leap: 3, Reference: "RATE"}.Serve)
+	case "unset": // a clock that is not set, without the alarm
+		s, err = testnet.ListenUDP(testnet.NTP{Stratum: 16, Reference: "INIT"}.Serve)
 	case "sshd":
 		keys, failed := testnet.SSHKeys()
 		ts.Check(failed)

@@ -2,6 +2,8 @@ package cmd
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -9,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/sonde-cli/sonde/probes"
 )
 
 // TestNoReadPermission reads a file of checks that its user may not read. Root
@@ -36,4 +40,34 @@ func TestNoReadPermission(t *testing.T) {
 	if got := p.err.String(); !strings.Contains(got, "checks.yaml") || !strings.Contains(got, "permission denied") {
 		t.Errorf("stderr: %s", got)
 	}
+}
+
+// TestSocketWithoutPermission connects to a Unix socket that its user may not use:
+// that is our side's fault, and the server may be fine.
+func TestSocketWithoutPermission(t *testing.T) {
+	if os.Getenv(namespaceChild) == "" {
+		inNamespaces(t, 65534)
+		return
+	}
+	dir := t.TempDir()
+	socket, file := filepath.Join(dir, "socket"), filepath.Join(dir, "checks.yaml")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.Chmod(socket, 0); err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("version: 1\nchecks:\n  - {name: web, http: {url: \"http://web.test/\", unix: %q}}\n", socket)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := newProcess("run", file)
+	p.Kinds = probes.Kinds()
+	p.demand(t, ExitUnknown)
+	if got := p.out.String(); !strings.Contains(got, "local.permission: not allowed to connect to the socket") {
+		t.Errorf("got %s", got)
+	}
+	fmt.Println(childDone)
 }

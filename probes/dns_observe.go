@@ -338,12 +338,12 @@ func (r *dnsRun) dig() string {
 			args = append(args, "-p", strconv.Itoa(int(r.server.Port())))
 		}
 	case p.host != "":
-		args = append(args, "@"+p.host, "-p", strconv.Itoa(int(p.port)))
+		args = append(args, shellQuote("@"+p.host), "-p", strconv.Itoa(int(p.port)))
 	}
 	if p.question.class != dns.ClassINET {
 		args = append(args, "-c", dns.ClassToString[p.question.class])
 	}
-	args = append(args, "-t", dnsmsg.TypeName(p.question.qtype), "-q", shellWord(p.question.name))
+	args = append(args, "-t", dnsmsg.TypeName(p.question.qtype), "-q", shellQuote(p.question.name))
 	switch p.transport {
 	case transportUDP:
 		args = append(args, "+ignore")
@@ -356,14 +356,14 @@ func (r *dnsRun) dig() string {
 		if !p.doh.post {
 			method = "+https-get="
 		}
-		args = append(args, shellWord(method+p.doh.path))
+		args = append(args, shellQuote(method+p.doh.path))
 	}
 	if p.overTLS() && p.tls != nil && !p.tls.insecure {
 		ca := "+tls-ca"
 		if p.ca != "" {
 			ca += "=" + p.ca
 		}
-		args = append(args, shellWord(ca), "+tls-hostname="+shellWord(cmp.Or(p.tls.serverName, p.host)))
+		args = append(args, shellQuote(ca), "+tls-hostname="+shellQuote(cmp.Or(p.tls.serverName, p.host)))
 	}
 	if p.transport == transportQUIC {
 		args = append(args, "+quic") // last, for to kdig the others mean TLS over TCP
@@ -376,16 +376,4 @@ func (r *dnsRun) dig() string {
 		args = append(args, "+trace")
 	}
 	return strings.Join(args, " ")
-}
-
-// shellWord quotes a word for a POSIX shell where that is needed.
-func shellWord(s string) string {
-	special := func(r rune) bool {
-		plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._:/%@+=,", r)
-		return !plain
-	}
-	if s != "" && !strings.ContainsFunc(s, special) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -118,7 +118,7 @@ func (x *exchange) quic(ctx context.Context, conn *quicConn, q *question, wait t
 	}
 	if n, _ := io.ReadFull(answer, make([]byte, 1)); n > 0 {
 		conn.code = doqProtocolError
-		return dnsMalformed("more follows it on its stream, where nothing may (RFC 9250, section 4.2)")
+		return dnsmsg.Malformed("more follows it on its stream, where nothing may (RFC 9250, section 4.2)")
 	}
 	return nil
 }

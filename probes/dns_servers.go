@@ -114,6 +114,9 @@ func (g *dnsGroup) Observe(ctx context.Context) check.Observation {
 	obs := shown.run.obs
 	obs.Failure = check.Reason{}
 	compareMembers(&obs, members)
+	if odd := oddAnswer(members); odd != nil {
+		obs.Reproduce = odd.run.dig
+	}
 	obs.Latency = time.Since(start)
 	return obs
 }
@@ -231,6 +234,19 @@ func usualAnswer(members []member) *member {
 		}
 	}
 	return usual
+}
+
+// oddAnswer returns the member that a person would look at: the first that has no
+// answer or, when all have one, the first with another than most; nil for none.
+func oddAnswer(members []member) *member {
+	if i := slices.IndexFunc(members, func(m member) bool { return m.failure != nil }); i >= 0 {
+		return &members[i]
+	}
+	usual := usualAnswer(members)
+	if i := slices.IndexFunc(members, func(m member) bool { return m.key != usual.key }); i >= 0 {
+		return &members[i]
+	}
+	return nil
 }
 
 // set returns the answers sorted, each once. Where they are names, in lower

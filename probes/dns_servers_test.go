@@ -92,6 +92,25 @@ func TestDNSServers(t *testing.T) {
 }
 
 // Of a zone that not all servers have the last version of.
+// TestDNSServersReproduce asks the server that is to blame.
+func TestDNSServersReproduce(t *testing.T) {
+	t.Parallel()
+	serve := func(records ...string) string { return dnsServer(t, zone(t, records...).Serve).Addr() }
+	one, two := "web.test. 60 IN A 127.0.0.1", "web.test. 60 IN A 127.0.0.2"
+	good, same, other := serve(one), serve(one), serve(two)
+	refuses := dnsServer(t, zone(t).Fail("web.test.", dns.RcodeRefused).Serve).Addr()
+	for _, c := range []struct {
+		servers []string
+		want    string
+	}{{[]string{good, refuses, other}, refuses}, {[]string{good, same, other}, other}, {[]string{good, same}, good}} {
+		o := observeServers(t, buildServers(t, c.servers, nil), patience)
+		_, port, _ := strings.Cut(c.want, ":")
+		if got := o.Reproduce(); !strings.Contains(got, " -p "+port+" ") {
+			t.Errorf("%v: %s, want the one of port %s", c.servers, got, port)
+		}
+	}
+}
+
 func TestDNSSerials(t *testing.T) {
 	var servers []string
 	want := map[string]string{}

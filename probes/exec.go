@@ -132,23 +132,38 @@ func (o *execOptions) environ(getenv func(string) string) []string {
 func (p *execProbe) line() string {
 	var line shellLine
 	line.add(p.command...)
+	if name := p.command[0]; line[0] == name && (strings.Contains(name, "=") || slices.Contains(reservedWords, name)) {
+		line[0] = "'" + name + "'" // else a shell takes it for a part of its language
+	}
 	return line.String()
 }
 
-// reproduce is the command in its directory with its own variables.
+// reservedWords are those of letters in POSIX, section 2.4, and of bash.
+var reservedWords = []string{
+	"case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in", "select", "then", "time", "until", "while",
+}
+
+// reproduce is the command in its directory with its own variables and input.
 func (p *execProbe) reproduce() string {
 	var line shellLine
 	if p.dir != "" {
 		line.add("cd", p.dir)
 		line = append(line, "&&")
 	}
+	if p.stdin != "" {
+		line = append(line, printed(p.stdin), "|")
+	}
 	if len(p.own) > 0 {
 		line.add("env")
 		for _, name := range slices.Sorted(maps.Keys(p.own)) {
-			line.add(name + "=" + p.own[name])
+			value := p.own[name]
+			if sensitiveHeader(name) {
+				value = hidden(value)
+			}
+			line.add(name + "=" + value)
 		}
 	}
-	line.add(p.command...)
+	line = append(line, p.line())
 	return line.String()
 }
 

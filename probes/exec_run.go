@@ -40,10 +40,18 @@ func (p *execProbe) run(ctx context.Context) (*execDone, *check.Reason) {
 	if ctx.Err() != nil {
 		return nil, new(execCause(ctx.Err()))
 	}
-	stdout, stderr := &boundedBuffer{max: p.max}, &boundedBuffer{max: p.max}
+	stdout, err := newExecPipe(p.max)
+	if err != nil {
+		return nil, p.startCause(err)
+	}
+	stderr, err := newExecPipe(p.max)
+	if err != nil {
+		stdout.drop()
+		return nil, p.startCause(err)
+	}
 	cmd := exec.CommandContext(ctx, p.command[0], p.command[1:]...)
 	cmd.Env, cmd.Dir, cmd.WaitDelay = p.env, p.dir, execDrain
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.Stdout, cmd.Stderr = stdout.write, stderr.write
 	if p.stdin != "" {
 		cmd.Stdin = strings.NewReader(p.stdin)
 	}
@@ -55,13 +63,17 @@ func (p *execProbe) run(ctx context.Context) (*execDone, *check.Reason) {
 		return family.kill()
 	}
 	if err := cmd.Start(); err != nil {
+		stdout.drop()
+		stderr.drop()
 		if ctx.Err() != nil {
 			return nil, new(execCause(ctx.Err()))
 		}
 		return nil, p.startCause(err)
 	}
 	family.started()
-	reaped := p.wait(ctx, cmd)
+	stdout.follow()
+	stderr.follow()
+	reaped := p.wait(ctx, cmd, stdout, stderr)
 	_ = family.kill() // what the program left behind; there may be nothing
 	done := &execDone{cut: stdout.dropped(), truncated: stdout.dropped() || stderr.dropped()}
 	done.stdout, done.stderr = stdout.take(), stderr.take()
@@ -73,15 +85,17 @@ func (p *execProbe) run(ctx context.Context) (*execDone, *check.Reason) {
 	return done, nil
 }
 
-// wait returns when the program has ended or, killed, does not go within the
-// grace. It reports whether it has ended.
-func (p *execProbe) wait(ctx context.Context, cmd *exec.Cmd) bool {
+// wait returns when the program has ended and all that it wrote is read, or when, killed, it
+// does not go within the grace. It reports whether it has ended.
+func (p *execProbe) wait(ctx context.Context, cmd *exec.Cmd, pipes ...*execPipe) bool {
 	gone := make(chan struct{})
 	p.stuck.Add(1)
 	go func() {
-		// The error says what ProcessState and ctx do, or that the pipes were
-		// held open, which is no fault of the program's own work.
-		_ = cmd.Wait()
+		_ = cmd.Wait() // the error says what ProcessState and ctx do
+		deadline := time.Now().Add(execDrain)
+		for _, pipe := range pipes {
+			pipe.drain(deadline)
+		}
 		p.stuck.Add(-1)
 		close(gone)
 	}()

@@ -219,8 +219,19 @@ func TestExecOptions(t *testing.T) {
 
 func TestExecReproduce(t *testing.T) {
 	t.Parallel()
-	o := observeExec(t, `exit 1`, func(o *execOptions) { o.Dir, o.Env = "/", map[string]string{"A": "b c"} })
-	if diff := cmp.Diff(`cd / && env 'A=b c' sh -c 'exit 1'`, o.Reproduce()); diff != "" {
-		t.Error(diff)
+	for want, o := range map[string]*execOptions{
+		`cd / && env 'A=b c' sh -c 'exit 1'`: {Command: []string{"sh", "-c", "exit 1"}, Dir: "/", Env: map[string]string{"A": "b c"}},
+		`printf %s 'a b' | grep c`:           {Command: []string{"grep", "c"}, Stdin: "a b"},
+		`'A=b' c`:                            {Command: []string{"A=b", "c"}},
+		`'if' c`:                             {Command: []string{"if", "c"}},
+	} {
+		o.MaxOutput = largestMaxOutput
+		plan, err := o.Build(needs())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, plan.Probe.Observe(within(t, patience)).Reproduce()); diff != "" {
+			t.Error(diff)
+		}
 	}
 }

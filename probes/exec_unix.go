@@ -3,6 +3,7 @@
 package probes
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"syscall"
@@ -37,4 +38,31 @@ func exitOf(state *os.ProcessState) (code int, signal string) {
 		name = status.Signal().String()
 	}
 	return 128 + int(status.Signal()), name
+}
+
+// readRest reads what is in a pipe, and waits for nothing. It is bounded by the
+// largest pipe of Linux, for a process that is left may write on.
+func readRest(pipe *os.File, into io.Writer) {
+	const largestPipe = 1 << 20
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return
+	}
+	buffer := make([]byte, 32<<10)
+	for rest := largestPipe; rest > 0; {
+		var n int
+		var failed error
+		closed := raw.Read(func(fd uintptr) bool {
+			n, failed = syscall.Read(int(fd), buffer)
+			return true
+		})
+		switch {
+		case closed == nil && failed == syscall.EINTR:
+		case closed != nil || failed != nil || n <= 0:
+			return
+		default:
+			_, _ = into.Write(buffer[:n])
+			rest -= n
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"unsafe"
@@ -61,3 +62,6 @@ func (f *family) close() {
 
 // exitOf returns the exit code. There are no signals.
 func exitOf(state *os.ProcessState) (code int, signal string) { return state.ExitCode(), "" }
+
+// readRest reads nothing: there is no way that does not wait.
+func readRest(*os.File, io.Writer) {}

@@ -178,7 +178,7 @@ func (p *grpcProbe) reproduce(timeout time.Duration) string {
 	}
 	var c shellLine
 	if o.Proxy != "" && o.Proxy != "env" {
-		c.add("env", "HTTPS_PROXY="+o.Proxy)
+		c.add("env", "HTTPS_PROXY="+o.shownProxy())
 	}
 	c.add("grpc_health_probe")
 	c.add("-addr=" + net.JoinHostPort(host, strconv.Itoa(o.Port)))
@@ -190,7 +190,7 @@ func (p *grpcProbe) reproduce(timeout time.Duration) string {
 		c.add("-connect-timeout="+limit, "-rpc-timeout="+limit)
 	}
 	for _, f := range p.call.headers {
-		c.add("-rpc-header=" + f.name + ": " + f.value)
+		c.add("-rpc-header=" + f.name + ": " + f.shown())
 	}
 	if o.TLS == nil {
 		return c.String()

@@ -238,9 +238,12 @@ func (s *tokenSource) drop(token string) {
 func (s *tokenSource) curl(o *httpOAuth2) string {
 	c := shellLine{"curl", "-sS"}
 	if o.AuthStyle != "body" {
-		c.add("-u", url.QueryEscape(o.ClientID)+":"+url.QueryEscape(o.ClientSecret))
+		c.add("-u", url.QueryEscape(o.ClientID)+":"+check.Hidden(o.ClientSecret, url.QueryEscape(o.ClientSecret)))
 	}
 	for _, pair := range strings.Split(string(s.probe.body), "&") {
+		if name, value, _ := strings.Cut(pair, "="); name == "client_secret" {
+			pair = name + "=" + check.Hidden(o.ClientSecret, value)
+		}
 		c.add("-d", pair)
 	}
 	s.probe.curlConnection(&c, netip.Addr{})

@@ -78,7 +78,7 @@ func TestShellQuote(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
 		"": "''", "https://a.test/x?y=1": "'https://a.test/x?y=1'", "a-b_c./:@%+=,": "a-b_c./:@%+=,",
-		"it's $x": `'it'\''s $x'`, "a\nb'\\": `$'a\nb\'\\'`, "*": "'*'",
+		"it's $x": `'it'\''s $x'`, "a\nb'\\": `$'a\nb\047\\'`, "\x1b[m\xff": `$'\033[m\377'`, "*": "'*'",
 	} {
 		if got := shellQuote(in); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)

@@ -61,7 +61,7 @@ func (p *httpProbe) curlRequest(c *shellLine) {
 		if p.curlsOwn(f) {
 			continue
 		}
-		text := f.name + ": " + f.value
+		text := f.name + ": " + f.shown()
 		if f.value == "" {
 			text = f.name + ";" // how curl sends an empty one
 		}

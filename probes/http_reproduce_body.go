@@ -76,6 +76,9 @@ func (p *httpProbe) curlBody(c *shellLine) {
 	case len(o.Form) > 0:
 		for _, name := range slices.Sorted(maps.Keys(o.Form)) {
 			for _, value := range o.Form[name] {
+				if sensitiveParameter(name) {
+					value = hidden(value)
+				}
 				c.add("--data-urlencode", url.QueryEscape(name)+"="+value)
 			}
 		}
@@ -91,12 +94,15 @@ func (p *httpProbe) curlBody(c *shellLine) {
 // curl adds the part. Its value may begin with a character that is special to
 // --form.
 func (p *httpPart) curl(c *shellLine) {
-	filename, kind := p.filename(), p.contentType()
+	filename, kind, value := p.filename(), p.contentType(), p.Value
+	if sensitiveParameter(p.Name) {
+		value = hidden(value)
+	}
 	if filename == "" && kind == "" {
-		c.add("--form-string", p.Name+"="+p.Value)
+		c.add("--form-string", p.Name+"="+value)
 		return
 	}
-	text := p.Name + "=" + quote(p.Value)
+	text := p.Name + "=" + quote(value)
 	if p.File != "" {
 		text = p.Name + "=@" + quote(p.File)
 	}
@@ -112,7 +118,7 @@ func (p *httpProbe) curlAuth(c *shellLine) {
 	inner := ""
 	switch {
 	case p.digest != nil:
-		c.add("--digest", "-u", p.digest.user+":"+p.digest.password)
+		c.add("--digest", "-u", p.digest.user+":"+hidden(p.digest.password))
 		return
 	case p.tokenFile != "":
 		cat := shellLine{}

@@ -354,8 +354,7 @@ func packets(n int) string {
 	return fmt.Sprintf("%d packets", n)
 }
 
-// explainHow lets a person repeat the round with ping(8) of iputils. The host
-// has no character that a shell knows.
+// explainHow lets a person repeat the round with ping(8) of iputils.
 func (p *icmpProbe) explainHow(obs *check.Observation, from, to netip.Addr, timeout time.Duration) {
 	obs.Reproduce = func() string {
 		args := []string{"ping", "-c", strconv.Itoa(p.plan.Count), "-i", decimalSeconds(p.plan.Interval), "-s", strconv.Itoa(p.plan.Size)}
@@ -369,7 +368,7 @@ func (p *icmpProbe) explainHow(obs *check.Observation, from, to netip.Addr, time
 			args = append(args, "-M", "do")
 		}
 		if p.plan.Device != "" {
-			args = append(args, "-I", p.plan.Device)
+			args = append(args, "-I", shellQuote(p.plan.Device))
 		}
 		if from.IsValid() {
 			args = append(args, "-I", from.String())
@@ -380,7 +379,7 @@ func (p *icmpProbe) explainHow(obs *check.Observation, from, to netip.Addr, time
 		if to.IsValid() {
 			args = append(args, "-"+strconv.Itoa(int(familyOf(to))), to.String())
 		} else {
-			args = append(args, p.host)
+			args = append(args, shellQuote(p.host))
 		}
 		if p.mtu {
 			args = append(args, "; tracepath", "-n", args[len(args)-1])

@@ -219,7 +219,7 @@ func (o *Proxied) curlProxy(c *shellLine) {
 	case o.Proxy == "":
 		c.add("--noproxy", "*")
 	case o.Proxy != "env":
-		c.add("-x", o.Proxy)
+		c.add("-x", o.shownProxy())
 	}
 	t := &o.ProxyTLS
 	for _, option := range []struct{ flag, value string }{
@@ -232,6 +232,12 @@ func (o *Proxied) curlProxy(c *shellLine) {
 	if t.Insecure {
 		c.add("--proxy-insecure")
 	}
+}
+
+// shownProxy is the proxy as a line to reproduce has it.
+func (o *Proxied) shownProxy() string {
+	password := writtenPassword(o.Proxy)
+	return strings.Replace(o.Proxy, ":"+password+"@", ":"+hidden(password)+"@", 1)
 }
 
 // viaCurl returns a shell line that goes to host and port, with TLS or without,

@@ -209,7 +209,7 @@ func (p *redisProbe) reproduce() string {
 	o := p.options
 	var c shellLine
 	if o.Password != "" {
-		c = append(c, "REDISCLI_AUTH="+shellQuote(o.Password)) // no argument, which others can read
+		c = append(c, "REDISCLI_AUTH="+shellQuote(hidden(o.Password))) // no argument, which others can read
 	}
 	host := p.route.to(p.host)
 	c.add("redis-cli", "-h", host, "-p", p.port)

@@ -38,7 +38,7 @@ func redisCLI(t *testing.T, line string) string {
 // TestOracleRedis compares what the probe sees with what redis-cli says.
 func TestOracleRedis(t *testing.T) {
 	t.Parallel()
-	port, secure := startRedis(t, "--requirepass", "s3cret", "--user", "probe", "on", ">pw", "+ping")
+	port, secure := startRedis(t, "--requirepass", "s3cret", "--user", "probe", "on", ">probe-password", "+ping")
 	tls := &TLS{CA: caFile(t)}
 	for name, c := range map[string]struct {
 		port   string
@@ -55,8 +55,8 @@ func TestOracleRedis(t *testing.T) {
 		"stranger":    {port, nil, check.ReplyAuth, "NOAUTH Authentication required.", ""},
 		"wrong":       {port, func(o *redisOptions) { o.Password = "wrong" }, check.ReplyAuth, "WRONGPASS", ""},
 		"wrong, TLS":  {secure, func(o *redisOptions) { o.User, o.Password, o.TLS = "no", "no", tls }, check.ReplyAuth, "WRONGPASS", ""},
-		"ping only":   {port, func(o *redisOptions) { o.User, o.Password = "probe", "pw" }, "", "PONG", check.ReplyAuth},
-		"no select":   {port, func(o *redisOptions) { o.User, o.Password, o.Database = "probe", "pw", 1 }, check.ReplyAuth, "NOPERM", ""},
+		"ping only":   {port, func(o *redisOptions) { o.User, o.Password = "probe", "probe-password" }, "", "PONG", check.ReplyAuth},
+		"no select":   {port, func(o *redisOptions) { o.User, o.Password, o.Database = "probe", "probe-password", 1 }, check.ReplyAuth, "NOPERM", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := atRedis(t, "127.0.0.1", c.port, patience, func(o *redisOptions) {

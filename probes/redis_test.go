@@ -139,7 +139,7 @@ func TestRedisTargets(t *testing.T) {
 	wantTargets(t, map[string]string{
 		"redis://cache.test":                       "redis-cli -h cache.test -p 6379 ping",
 		"redis://:p%20w@cache.test:7000/2":         "REDISCLI_AUTH='p w' redis-cli -h cache.test -p 7000 -n 2 ping",
-		"rediss://probe:pw@cache.test/":            "REDISCLI_AUTH=pw redis-cli -h cache.test -p 6379 --user probe --tls --sni cache.test ping",
+		"rediss://probe:pw@cache.test/":            "REDISCLI_AUTH='***' redis-cli -h cache.test -p 6379 --user probe --tls --sni cache.test ping",
 		"rediss://[::1]:7000":                      "redis-cli -h ::1 -p 7000 --tls ping",
 		"redis://":                                 "error: needs a host",
 		"redis://cache.test/x":                     "error: the path",

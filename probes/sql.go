@@ -208,7 +208,7 @@ func (p *sqlProbe) reproduce() string {
 	o := p.options
 	var c shellLine
 	if o.Password != "" {
-		c = append(c, "PGPASSWORD="+shellQuote(o.Password)) // no argument, which others can read
+		c = append(c, "PGPASSWORD="+shellQuote(hidden(o.Password))) // no argument, which others can read
 	}
 	mode := "disable"
 	if o.TLS != nil {
@@ -232,6 +232,6 @@ func (p *sqlProbe) reproduce() string {
 			c = append(c, "PGHOSTADDR="+shellQuote(p.host))
 		}
 	}
-	c.add("psql", "-X", "-h", name, "-p", p.port, "-U", o.User, "-d", cmp.Or(o.Database, o.User), "-c", o.Query)
+	c.add("psql", "-X", "-h", name, "-p", p.port, "-U", o.User, "-d", cmp.Or(o.Database, o.User), "-c", unescaped(o.Query))
 	return c.String()
 }

@@ -183,7 +183,7 @@ func (p *sqlProbe) reproduceMySQL() string {
 	o := p.options
 	var c shellLine
 	if o.Password != "" {
-		c = append(c, "MYSQL_PWD="+shellQuote(o.Password)) // no argument, which others can read
+		c = append(c, "MYSQL_PWD="+shellQuote(hidden(o.Password))) // no argument, which others can read
 	}
 	host := p.route.to(p.host)
 	c.add("mariadb", "--no-defaults", "--protocol=tcp", "-h", host, "-P", p.port, "-u", o.User)
@@ -205,6 +205,6 @@ func (p *sqlProbe) reproduceMySQL() string {
 	if o.Database != "" {
 		c.add("-D", o.Database)
 	}
-	c.add("-e", o.Query)
+	c.add("-e", unescaped(o.Query))
 	return c.String()
 }

@@ -25,6 +25,7 @@ func TestOraclePostgres(t *testing.T) {
 			}
 		}
 	}
+	wantFailure(t, atSQL(t, sqlPostgres, "127.0.0.1", port, patience, secure(func(o *sqlOptions) { o.Query = "CREATE TABLE wanting (n int)" })), "")
 	for name, c := range map[string]struct {
 		change func(*sqlOptions)
 		code   check.Code
@@ -32,6 +33,7 @@ func TestOraclePostgres(t *testing.T) {
 		says   string
 	}{
 		"plain":         {admin, "", "1", "1"},
+		"rows to copy":  {secure(func(o *sqlOptions) { o.Query = "COPY wanting FROM STDIN" }), check.ReplyError, nil, "COPY 0"},
 		"TLS":           {secure(func(o *sqlOptions) { o.Query = "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()" }), "", "t", "TLSv1.3"},
 		"NULL":          {secure(func(o *sqlOptions) { o.Query = "SELECT NULL" }), "", nil, ""},
 		"many rows":     {secure(func(o *sqlOptions) { o.Query = "SELECT * FROM generate_series(1, 9999) n" }), "", "1", "9999"},

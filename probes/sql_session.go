@@ -25,6 +25,10 @@ const maxSCRAMIterations = 100_000
 // errIterations tells that the server asked for more.
 var errIterations = errors.New("the server asks for too many iterations of SCRAM")
 
+// errCopyIn tells that the server waits for rows, as COPY FROM STDIN makes it do. It
+// would do so to the end of the time.
+var errCopyIn = errors.New("the server waits for data to copy, and a check has none to send")
+
 // postgresReader passes on whole messages of the server, and none that makes the
 // driver work for long: nothing would interrupt it.
 type postgresReader struct {
@@ -55,6 +59,9 @@ func readPostgres(in io.Reader) ([]byte, error) {
 	size := int64(binary.BigEndian.Uint32(message[1:])) + 1
 	if size < head || size > maxSQLMessage {
 		return nil, errTalkative
+	}
+	if kind := message[0]; kind == 'G' || kind == 'W' { // CopyInResponse, CopyBothResponse
+		return nil, errCopyIn
 	}
 	message = append(message, make([]byte, size-head)...)
 	if _, err := io.ReadFull(in, message[head:]); err != nil {
@@ -159,6 +166,8 @@ func (p *sqlProbe) postgresReason(ctx context.Context, j *journey, err error, do
 		return reason
 	case errors.Is(err, errIterations):
 		return &check.Reason{Code: check.ReplyMalformed, Message: fmt.Sprintf("login: %s, more than %d", errIterations, maxSCRAMIterations)}
+	case errors.Is(err, errCopyIn):
+		return &check.Reason{Code: check.ReplyError, Message: doing + ": " + errCopyIn.Error()}
 	case strings.Contains(err.Error(), "require_auth"):
 		return p.unverified(j)
 	}

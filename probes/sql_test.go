@@ -105,6 +105,7 @@ func TestSQLGoesWrong(t *testing.T) {
 		"no entry in pg_hba":  {first(fails("28000", "no pg_hba.conf entry")), check.ReplyAuth, "no pg_hba.conf entry"},
 		"no database":         {first(fails("3D000", "database does not exist")), check.ReplyError, "3D000"},
 		"starts up":           {first(fails("57P03", "the database system is starting up")), check.ReplyError, "starting up"},
+		"copies rows in":      {pgServer(testnet.PostgresMessage('G', "\x00\x00\x00")), check.ReplyError, "query: the server waits for data to copy"},
 		"bad query":           {pgServer(fails("42601", "syntax error")), check.ReplyError, "query: the server says"},
 	}
 	for title, w := range tests {

@@ -126,6 +126,8 @@ func (p *sshProbe) Observe(ctx context.Context) check.Observation {
 		s.report(&j.obs, p.algorithms)
 	}
 	if reason != nil {
+		from := j.from // ssh-keyscan does not tell why there is no key
+		j.obs.Reproduce = func() string { return netcatLine(p.route, p.host, p.port, from, true) + noInput }
 		return j.stop(reason)
 	}
 	if p.known != nil {

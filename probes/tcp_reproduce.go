@@ -9,24 +9,57 @@ import (
 )
 
 // reproduce returns a shell line that makes the same connection, from the
-// same address where the check has one.
+// same address where the check has one, and holds the same dialogue.
 func (p *tcpProbe) reproduce(from netip.Addr) string {
-	if p.route.via != nil || p.route.device != "" {
-		return p.proxied.viaCurl(from, p.route, p.host, p.port, p.secure)
-	}
-	if p.tls != nil {
+	switch {
+	case p.route.via != nil || p.route.device != "":
+		line := p.proxied.viaCurl(from, p.route, p.host, p.port, p.secure)
+		if p.tls == nil {
+			return p.spoken() + line
+		}
+		return line // it asks for a page
+	case p.tls == nil:
+		return p.spoken() + netcatLine(p.route, p.host, p.port, from, len(p.steps) > 0)
+	case len(p.steps) == 0:
 		return opensslLine(p.route, p.host, p.port, p.secure, from, nil)
 	}
-	host := p.route.to(p.host)
+	line := opensslLine(p.route, p.host, p.port, p.secure, from, shellLine{"-quiet"})
+	return p.spoken() + strings.TrimSuffix(line, noInput)
+}
+
+// netcatLine returns the line of nc(1), which shows what the peer says when it
+// listens.
+func netcatLine(route *router, host, port string, from netip.Addr, listen bool) string {
 	c := shellLine{"nc", "-vz"}
-	if p.route.family != 0 {
-		c.add("-" + strconv.Itoa(int(p.route.family)))
+	if listen {
+		c = shellLine{"nc", "-v", "-w2"}
+	}
+	if route.family != 0 {
+		c.add("-" + strconv.Itoa(int(route.family)))
 	}
 	if from.IsValid() {
 		c.add("-s", from.String())
 	}
-	c.add(host, p.port)
+	c.add(route.to(host), port)
 	return c.String()
+}
+
+// spoken is the part of a line that says what the dialogue's steps send, with time
+// between them for the peer's answers; "" when there is no dialogue.
+func (p *tcpProbe) spoken() string {
+	if len(p.steps) == 0 {
+		return ""
+	}
+	var says []string
+	for _, s := range p.steps {
+		if s.Send != "" {
+			says = append(says, printed(s.Send)+"; ")
+		}
+		if s.Expect != nil {
+			says = append(says, "sleep 1; ")
+		}
+	}
+	return "{ " + strings.Join(says, "") + "} | "
 }
 
 // reproduce returns a shell line that makes the same handshake.
@@ -42,7 +75,7 @@ func (p *tlsProbe) reproduce(from netip.Addr) string {
 	default:
 		more.add("-proxy", net.JoinHostPort(via.host, via.port))
 		if via.user != "" {
-			more.add("-proxy_user", via.user, "-proxy_pass", "pass:"+via.pass)
+			more.add("-proxy_user", via.user, "-proxy_pass", "pass:"+hidden(via.pass))
 		}
 	}
 	if p.start != nil {
@@ -86,8 +119,11 @@ func opensslLine(route *router, host, port string, o *TLS, from netip.Addr, more
 	if !o.Insecure {
 		c.add("-verify_return_error", kind, name)
 	}
-	return c.String() + " </dev/null"
+	return c.String() + noInput
 }
+
+// noInput keeps a program from waiting for what a person types.
+const noInput = " </dev/null"
 
 // opensslVersion returns what openssl calls a TLS version.
 func opensslVersion(version string) string {

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strconv"
 	"time"
-	"unicode"
 
 	"github.com/sonde-cli/sonde/check"
 )
@@ -204,15 +203,7 @@ func (j *journey) unreached(route *router, host string, conn net.Conn, err error
 // reproduce returns a shell line that sends the first step's datagram and shows
 // what comes back.
 func (p *udpProbe) reproduce(from netip.Addr) string {
-	c := shellLine{}
-	first := p.steps[0].Send
-	if printable(first) {
-		c = append(c, "printf", "%s")
-		c.add(first)
-	} else {
-		c = append(c, "echo", hex.EncodeToString([]byte(first)), "|", "xxd", "-r", "-p")
-	}
-	c = append(c, "|", "nc", "-u", "-w2")
+	c := shellLine{printed(p.steps[0].Send), "|", "nc", "-u", "-w2"}
 	host := p.route.to(p.host)
 	if p.route.family != 0 {
 		c.add("-" + strconv.Itoa(int(p.route.family)))
@@ -222,14 +213,4 @@ func (p *udpProbe) reproduce(from netip.Addr) string {
 	}
 	c.add(host, p.port)
 	return c.String()
-}
-
-// printable reports whether a shell can hold s as it is.
-func printable(s string) bool {
-	for _, r := range s {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) && r != '\n' && r != '\r' && r != '\t' {
-			return false
-		}
-	}
-	return true
 }

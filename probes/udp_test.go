@@ -234,7 +234,7 @@ func TestUDPReproduce(t *testing.T) {
 		step turn
 		want string
 	}{
-		{turn{Send: "it's\r\n"}, `printf %s $'it\'s\r\n' | nc -u -w2 -4 192.0.2.1 9`},
+		{turn{Send: "it's\r\n"}, `printf %s $'it\047s\r\n' | nc -u -w2 -4 192.0.2.1 9`},
 		{turn{SendHex: "00ff"}, `echo 00ff | xxd -r -p | nc -u -w2 -4 192.0.2.1 9`},
 	} {
 		c.step.Expect = steps("", "x")[0].Expect
