@@ -110,7 +110,9 @@ func TestOracleRedisTurnsAway(t *testing.T) {
 	wantFailure(t, atRedis(t, "127.0.0.1", port, patience, nil), check.ReplyError, "max number of clients")
 
 	_, secure := startRedis(t, "--tls-auth-clients", "yes")
-	o = atRedis(t, "127.0.0.1", secure, patience, func(o *redisOptions) { o.TLS = &TLS{CA: caFile(t)} })
+	o = untilRefused(func() check.Observation {
+		return atRedis(t, "127.0.0.1", secure, patience, func(o *redisOptions) { o.TLS = &TLS{CA: caFile(t)} })
+	})
 	wantFailure(t, o, check.TLSClientCert)
 	cert, key := loopbackKey(t)
 	o = atRedis(t, "127.0.0.1", secure, patience, func(o *redisOptions) { o.TLS = &TLS{CA: caFile(t), Cert: cert, Key: key} })
