@@ -3,142 +3,171 @@
 package probes
 
 import (
-	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"net"
 	"os/exec"
-	"strconv"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/sonde-cli/sonde/check"
+	"github.com/google/go-cmp/cmp"
 	"github.com/sonde-cli/sonde/internal/testnet"
+	"golang.org/x/crypto/ocsp"
 )
 
-// opensslServer starts openssl s_server with a certificate for api.test and
-// returns where it listens.
-func opensslServer(t *testing.T, o testnet.CertOptions, args ...string) (host, port string) {
+// shell returns what the line prints.
+func shell(t *testing.T, line string) string {
 	t.Helper()
-	cert, err := authority(t).Issue(o)
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", line).CombinedOutput()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v\n%s", line, err, out)
 	}
-	chain, key, err := testnet.KeyPEM(cert)
-	if err != nil {
-		t.Fatal(err)
+	return strings.TrimSpace(string(out))
+}
+
+// TestOracleTLSFacts compares the facts of a certificate with what openssl says
+// of the same.
+func TestOracleTLSFacts(t *testing.T) {
+	host, port := opensslServer(t, testnet.CertOptions{Names: []string{"api.test"}, Intermediate: true},
+		"-cipher", "ALL:@SECLEVEL=0", "-ciphersuites", "TLS_AES_256_GCM_SHA384", "-alpn", "h2")
+	options := atTLS(t, host, port)
+	options.ALPN = []string{"h2"}
+	o := look(t, options, patience, versionsFact)
+	client := "openssl s_client -alpn h2 -connect " + net.JoinHostPort(host, port) + " </dev/null 2>/dev/null"
+	cert := client + " | openssl x509 -noout"
+	compact := strings.NewReplacer(":", "", "\n", "")
+	said := func(line, pattern string) string {
+		text := shell(t, line)
+		found := regexp.MustCompile(pattern).FindStringSubmatch(text)
+		if found == nil {
+			t.Fatalf("%s says %s, want %s", line, text, pattern)
+		}
+		return found[1]
 	}
-	file := tempFile(t, "chain.pem", chain)
-	cmd := exec.Command("openssl", append([]string{"s_server", "-accept", "127.0.0.1:0",
-		"-cert", file, "-cert_chain", file, "-key", tempFile(t, "key.pem", key)}, args...)...)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	want := map[string]any{
+		"tls.version":    said(client, `Protocol *: TLSv(\S+)|New, TLSv(\S+),`),
+		"tls.cipher":     said(client, `Cipher is (\S+)`),
+		"tls.alpn":       said(client, `ALPN protocol: (\S+)`),
+		"cert.serial":    strings.TrimLeft(strings.ToLower(said(cert+" -serial", `serial=(\S+)`)), "0"),
+		"cert.sha256":    strings.ToLower(compact.Replace(said(cert+" -fingerprint -sha256", `(?i)fingerprint=(\S+)`))),
+		"cert.pin":       shell(t, cert+" -pubkey | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64"),
+		"cert.key_bits":  256,
+		"cert.signature": map[string]string{"ecdsa-with-SHA256": "ECDSA-SHA256"}[said(cert+" -text", `Signature Algorithm: (\S+)`)],
+		"cert.presented": strings.Count(shell(t, strings.Replace(client, "s_client", "s_client -showcerts", 1)), "BEGIN CERTIFICATE"),
+		"cert.ocsp":      "none",
 	}
-	if _, err := cmd.StdinPipe(); err != nil { // at its end s_server would quit
-		t.Fatal(err)
+	if want["tls.version"] == "" {
+		want["tls.version"] = "1.3"
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	got := make(map[string]any)
+	for name := range want {
+		got[name] = o.Facts.Get(name)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if addr, ok := strings.CutPrefix(lines.Text(), "ACCEPT "); ok {
-			go func() {
-				for lines.Scan() { // so that s_server never waits for a reader
-				}
-			}()
-			host, port, err = net.SplitHostPort(strings.TrimSpace(addr))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return host, port
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%v\n%s", o.Failure, diff)
+	}
+	end, err := time.Parse("Jan _2 15:04:05 2006 MST", said(cert+" -enddate", `notAfter=(.*)`))
+	if at, _ := o.Facts.Get("cert.not_after").(time.Time); err != nil || !at.Equal(end) {
+		t.Errorf("not after %v, openssl says %v (%v)", at, end, err)
+	}
+	if diff := cmp.Diff([]string{"1.0", "1.1", "1.2", "1.3"}, o.Facts.Get(versionsFact)); diff != "" {
+		t.Errorf("%v %s", o.Because, diff)
+	}
+}
+
+// TestOracleTLSCiphers has openssl accept some cipher suites.
+func TestOracleTLSCiphers(t *testing.T) {
+	host, port := opensslServer(t, testnet.CertOptions{Names: []string{"api.test"}},
+		"-tls1_2", "-serverpref", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-SHA")
+	o := look(t, atTLS(t, host, port), patience, versionsFact, ciphersFact)
+	want := []string{"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"}
+	if diff := cmp.Diff(want, o.Facts.Get(ciphersFact)); diff != "" {
+		t.Errorf("%v %s", o.Because, diff)
+	}
+	if diff := cmp.Diff([]string{"1.2"}, o.Facts.Get(versionsFact)); diff != "" {
+		t.Errorf("%v %s", o.Because, diff)
+	}
+}
+
+// agrees reports whether openssl's client agrees with a server on what the flags
+// leave it.
+func agrees(t *testing.T, host, port, flags string) bool {
+	t.Helper()
+	args := append([]string{"s_client", "-connect", net.JoinHostPort(host, port)}, strings.Fields(flags)...)
+	cmd := exec.CommandContext(t.Context(), "openssl", args...) // with an empty standard input
+	return cmd.Run() == nil
+}
+
+// scan has sonde find out what a server accepts, and compares with openssl.
+func scan(t *testing.T, host, port string) (versions, ciphers []string) {
+	t.Helper()
+	options := atTLS(t, host, port)
+	options.Scan = true
+	o := look(t, options, patience)
+	versions, ok := o.Facts.Get(versionsFact).([]string)
+	ciphers, both := o.Facts.Get(ciphersFact).([]string)
+	if !ok || !both {
+		t.Fatalf("%v %v", o.Failure, o.Because)
+	}
+	flags := map[string]string{"1.0": "-tls1", "1.1": "-tls1_1", "1.2": "-tls1_2", "1.3": "-tls1_3"}
+	for version, flag := range flags {
+		if agrees(t, host, port, flag+" -cipher ALL:@SECLEVEL=0") != slices.Contains(versions, version) {
+			t.Errorf("sonde finds the versions %v, openssl differs about %s", versions, version)
 		}
 	}
-	t.Fatal("openssl s_server did not start")
-	return "", ""
+	old := "-no_tls1_3"
+	names := shell(t, "openssl ciphers -stdname ALL:COMPLEMENTOFALL:@SECLEVEL=0")
+	for _, id := range allCiphers() {
+		suite := tls.CipherSuiteName(id)
+		found := regexp.MustCompile(`(?m)^` + suite + ` +- (\S+)`).FindStringSubmatch(names)
+		accepted := found != nil && agrees(t, host, port, old+" -cipher "+found[1]+":@SECLEVEL=0")
+		if accepted != slices.Contains(ciphers, suite) {
+			t.Errorf("sonde finds the cipher suites %v, openssl differs about %s", ciphers, suite)
+		}
+	}
+	return versions, ciphers
 }
 
-func TestOracleOpenSSL(t *testing.T) {
-	names := testnet.CertOptions{Names: []string{"api.test"}}
-	tests := map[string]struct {
-		cert    testnet.CertOptions
-		args    []string
-		options TLS
-		code    check.Code // of the handshake
-		trusted check.Code // why the certificate is not trusted
-		version string
-	}{
-		"TLS 1.3":                  {names, nil, TLS{}, "", "", "1.3"},
-		"TLS 1.2":                  {names, []string{"-tls1_2"}, TLS{}, "", "", "1.2"},
-		"B17 TLS 1.1 only":         {names, []string{"-tls1_1", "-cipher", "ALL:@SECLEVEL=0"}, TLS{}, check.TLSVersion, "", ""},
-		"TLS 1.1 when allowed":     {names, []string{"-tls1_1", "-cipher", "ALL:@SECLEVEL=0"}, TLS{MinVersion: "1.1"}, "", "", "1.1"},
-		"B17 TLS 1.3 only":         {names, []string{"-tls1_3"}, TLS{MaxVersion: "1.2"}, check.TLSVersion, "", ""},
-		"B19 client cert, TLS 1.3": {names, []string{"-Verify", "1", "-verify_return_error"}, TLS{}, check.TLSClientCert, "", ""},
-		"B19 client cert, TLS 1.2": {names, []string{"-tls1_2", "-Verify", "1", "-verify_return_error"}, TLS{}, check.TLSClientCert, "", ""},
-		"B19 optional client cert": {names, []string{"-verify", "1"}, TLS{}, "", "", "1.3"},
-		"no common cipher":         {names, []string{"-tls1_2", "-cipher", "AES256-SHA256"}, TLS{}, check.TLSAlert, "", ""},
-		"B4 expired":               {testnet.CertOptions{Names: names.Names, NotAfter: time.Now().AddDate(0, 0, -1)}, nil, TLS{}, "", check.TLSExpired, "1.3"},
-		"B12 chain":                {testnet.CertOptions{Names: names.Names, Intermediate: true}, nil, TLS{}, "", "", "1.3"},
-		"B12 no chain":             {testnet.CertOptions{Names: names.Names, Incomplete: true}, nil, TLS{}, "", check.TLSIncompleteChain, "1.3"},
+// TestOracleTLSScan scans openssl with every version alone, and nginx.
+func TestOracleTLSScan(t *testing.T) {
+	for version, flag := range map[string]string{"1.0": "-tls1", "1.1": "-tls1_1", "1.2": "-tls1_2", "1.3": "-tls1_3"} {
+		host, port := opensslServer(t, testnet.CertOptions{Names: []string{"api.test"}}, flag, "-cipher", "ALL:@SECLEVEL=0")
+		versions, ciphers := scan(t, host, port)
+		if diff := cmp.Diff([]string{version}, versions); diff != "" || (version == "1.3") != (len(ciphers) == 0) {
+			t.Errorf("openssl s_server %s: %s%v", flag, diff, ciphers)
+		}
 	}
-	for title, tt := range tests {
-		t.Run(title, func(t *testing.T) {
-			t.Parallel()
-			host, port := opensslServer(t, tt.cert, tt.args...)
-			tt.options.CA = caFile(t)
-			o, reason := shake(t, tt.options, "api.test", host, port, patience)
-			for i := 1; tt.code == check.TLSClientCert && reason == nil && i < 10; i++ { // the refusal may be late
-				o, reason = shake(t, tt.options, "api.test", host, port, patience)
-			}
-			if code(reason) != tt.code {
-				t.Fatalf("got %v, want %q", reason, tt.code)
-			}
-			if reason == nil && (o.Because["cert.trusted"].Code != tt.trusted || o.Facts.Get("tls.version") != tt.version) {
-				t.Errorf("%v because %v", o.Facts, o.Because)
-			}
-		})
+	host, port := split(t, strings.TrimPrefix(startNginx(t).https, "https://"))
+	if versions, ciphers := scan(t, host, port); !slices.Contains(versions, "1.2") || len(ciphers) == 0 {
+		t.Errorf("nginx: %v, %v", versions, ciphers)
 	}
 }
 
-// TestOracleTLSReproduce runs the reproduce line of checks in a shell: openssl
-// is to fail where the check does.
-func TestOracleTLSReproduce(t *testing.T) {
-	now := time.Now()
-	good := testnet.CertOptions{Names: []string{"127.0.0.1", "api.test"}}
-	expired := testnet.CertOptions{Names: []string{"127.0.0.1"}, NotBefore: now.Add(-48 * time.Hour), NotAfter: now.Add(-time.Hour)}
-	ca := tempFile(t, "ca.pem", authority(t).PEM())
-	for name, c := range map[string]struct {
-		cert testnet.CertOptions
-		tls  TLS
-		down bool
-	}{
-		"trusted":   {good, TLS{CA: ca}, false},
-		"untrusted": {good, TLS{}, true},
-		"name":      {good, TLS{CA: ca, ServerName: "api.test", MinVersion: "1.2", MaxVersion: "1.2"}, false},
-		"hostname":  {good, TLS{CA: ca, ServerName: "other.test"}, true},
-		"expired":   {expired, TLS{CA: ca}, true},
-		"insecure":  {expired, TLS{Insecure: true}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			host, port := opensslServer(t, c.cert)
-			number, err := strconv.Atoi(port)
-			if err != nil {
-				t.Fatal(err)
-			}
-			o := tcpOptions{Host: host, Port: number, TLS: &c.tls, MaxBanner: defaultMaxBanner}
-			plan, err := o.Build(needs())
-			if err != nil {
-				t.Fatal(err)
-			}
-			line := plan.Probe.Observe(timeout(t, patience)).Reproduce()
-			out, err := exec.CommandContext(t.Context(), "sh", "-c", line).CombinedOutput()
-			if (err != nil) != c.down {
-				t.Errorf("%s: %v\n%s", line, err, out)
-			}
-		})
+// TestOracleStaple has openssl staple answers.
+func TestOracleStaple(t *testing.T) {
+	ca := root(t, "root")
+	number := big.NewInt(7)
+	leaf := ca.issue(t, x509.Certificate{SerialNumber: number, DNSNames: []string{"api.test"}})
+	pair := tls.Certificate{Certificate: [][]byte{leaf.cert.Raw}, PrivateKey: leaf.key}
+	chain, key, err := testnet.KeyPEM(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	caPEM := tempFile(t, "root.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw}))
+	for want, status := range map[string]int{stapleGood: ocsp.Good, stapleRevoked: ocsp.Revoked} {
+		staple := tempFile(t, "staple.der", answer(t, ca, ca, ocsp.Response{Status: status, SerialNumber: number, RevokedAt: time.Now()}))
+		// The later options win over those for the certificate.
+		host, port := opensslServer(t, testnet.CertOptions{}, "-cert", tempFile(t, "leaf.pem", chain), "-cert_chain", caPEM,
+			"-key", tempFile(t, "leaf.key", key), "-status_file", staple)
+		options := atTLS(t, host, port)
+		options.TLS.CA = caPEM
+		if o := look(t, options, patience); o.Facts.Get(stapleFact) != want {
+			t.Errorf("%v, want %s: %v", o.Facts.Get(stapleFact), want, o.Failure)
+		}
 	}
 }

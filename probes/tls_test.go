@@ -1,340 +1,344 @@
 package probes
 
 import (
-	"cmp"
+	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
+	"encoding/base64"
 	"net"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/sonde-cli/sonde/check"
 	"github.com/sonde-cli/sonde/internal/testnet"
 )
 
-// shake connects to the address and shakes hands.
-func shake(t *testing.T, options TLS, name, host, port string, d time.Duration) (check.Observation, *check.Reason) {
+// atTLS returns options of the kind tls for a server of api.test.
+func atTLS(t *testing.T, host, port string) *tlsOptions {
 	t.Helper()
-	plan, err := options.build()
+	number, err := strconv.Atoi(port)
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan.detail = true
-	ctx := timeout(t, d)
-	j := begin()
-	conn, reason := j.connect(ctx, &router{}, host, port)
-	if reason != nil {
-		return j.end(), reason
-	}
-	defer conn.Close()
-	secure, reason := j.handshake(ctx, conn, plan, name, nil)
-	if reason == nil {
-		reason = j.refusal(secure)
-	}
-	return j.end(), reason
+	return &tlsOptions{Host: host, Port: number, TLS: TLS{CA: caFile(t), ServerName: "api.test"}}
 }
 
-func TestHandshakeOfAGoodServer(t *testing.T) {
-	t.Parallel()
-	host, port := listenTLS(t, serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}}), testnet.Silence)
-	o, reason := shake(t, TLS{CA: caFile(t)}, "api.test", host, port, patience)
-	if reason != nil {
-		t.Fatal(reason)
+// look builds the check and observes once.
+func look(t *testing.T, o *tlsOptions, d time.Duration, facts ...string) check.Observation {
+	t.Helper()
+	plan, err := o.Build(needs(facts...))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if o.Facts.Get("cert.trusted") != true || o.Facts.Get("cert.hostname_ok") != true || o.Facts.Get("tls.version") != "1.3" {
-		t.Errorf("facts %v because %v", o.Facts, o.Because)
-	}
-	for _, f := range tlsFacts() {
-		if v, ok := o.Facts.Lookup(f.Name); !ok || !f.Type.Accepts(v) {
-			t.Errorf("%s is %v (%T), want a %s", f.Name, v, v, f.Type)
-		}
-	}
+	return promptly(t, plan.Probe, d)
 }
 
-func TestB4ExpiredLeaf(t *testing.T) {
+func TestTLSKindFactsOfABadCertificate(t *testing.T) {
 	t.Parallel()
-	host, port := listenTLS(t, serverConfig(t, testnet.CertOptions{
-		Names: []string{"api.test"}, NotAfter: time.Now().AddDate(0, 0, -3),
-	}), testnet.Silence)
-	for _, insecure := range []bool{false, true} {
-		o, reason := shake(t, TLS{CA: caFile(t), Insecure: insecure}, "api.test", host, port, patience)
-		if reason != nil {
-			t.Fatal(reason)
+	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"db.test"}, NotAfter: time.Now().AddDate(0, 0, -1), Intermediate: true})
+	cfg.NextProtos = []string{"h2"}
+	host, port := listenTLS(t, cfg, testnet.Silence)
+	options := atTLS(t, host, port)
+	options.ALPN = []string{"h2", "http/1.1"}
+	o := look(t, options, patience)
+	if o.Failure.Code != "" {
+		t.Fatal(o.Failure)
+	}
+	sum := sha256.Sum256(parsed(t, cfg.Certificates[0])[0].RawSubjectPublicKeyInfo)
+	for fact, want := range map[string]any{
+		"cert.trusted": false, "cert.hostname_ok": false, "cert.self_signed": false, "tls.alpn": "h2", "tls.client_cert": false,
+		"cert.signature": "ECDSA-SHA256", "cert.key_bits": 256, "cert.presented": 2, stapleFact: stapleNone,
+		"cert.must_staple": false, "cert.scts": 0, "cert.pin": base64.StdEncoding.EncodeToString(sum[:]),
+	} {
+		if got := o.Facts.Get(fact); got != want {
+			t.Errorf("%s is %v, want %v", fact, got, want)
 		}
-		if o.Facts.Get("cert.trusted") != false || o.Because["cert.trusted"].Code != check.TLSExpired {
-			t.Errorf("insecure %v: trusted %v because %v", insecure, o.Facts.Get("cert.trusted"), o.Because)
-		}
-		if left := o.Facts.Get("cert.expires_in").(time.Duration); left > -70*time.Hour {
-			t.Errorf("expires in %v", left)
-		}
+	}
+	if d, _ := o.Facts.Get("cert.presented_expires_in").(time.Duration); d > -23*time.Hour {
+		t.Errorf("presented: %v", d)
 	}
 }
 
-func TestBadCertificates(t *testing.T) {
+func TestTLSKindClientCertificate(t *testing.T) {
 	t.Parallel()
-	names := []string{"api.test", "www.test"}
-	trusted, hostname := "cert.trusted", "cert.hostname_ok"
-	tests := map[string]struct {
-		cert testnet.CertOptions
-		name string // asked for; default api.test
-		fact string
-		code check.Code
-		says string
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		cfg := serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}})
+		cfg.ClientAuth, cfg.MaxVersion = tls.RequireAnyClientCert, version
+		host, port := listenTLS(t, cfg, testnet.Silence)
+		o := untilRefused(func() check.Observation { return look(t, atTLS(t, host, port), patience) })
+		if o.Failure.Code != check.TLSClientCert || o.Facts.Get("tls.client_cert") != true || o.Facts.Get("cert.trusted") != true {
+			t.Errorf("%s: %v, %v", tls.VersionName(version), o.Failure, o.Facts)
+		}
+	}
+}
+
+func TestTLSKindWhatIsAccepted(t *testing.T) {
+	t.Parallel()
+	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}})
+	cfg.MinVersion, cfg.MaxVersion = tls.VersionTLS11, tls.VersionTLS12
+	cfg.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384}
+	host, port := listen(t, testnet.Converse(testnet.StartTLSTurns("pop3"), testnet.Secure(cfg)))
+	options := atTLS(t, host, port)
+	options.StartTLS = "pop3"
+	o := look(t, options, patience, versionsFact, ciphersFact)
+	if diff := cmp.Diff([]string{"1.1", "1.2"}, o.Facts.Get(versionsFact)); diff != "" {
+		t.Errorf("%v %s", o.Because, diff)
+	}
+	want := []string{"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}
+	if diff := cmp.Diff(want, o.Facts.Get(ciphersFact)); diff != "" {
+		t.Errorf("%v %s", o.Because, diff)
+	}
+	if o = look(t, options, patience); o.Facts.Get(versionsFact) != nil {
+		t.Error("tried without being asked")
+	}
+}
+
+// TestTLSScanTellsSilenceFromRefusal has a server refuse TLS 1.1 and something
+// on the way swallow TLS 1.0.
+func TestTLSScanTellsSilenceFromRefusal(t *testing.T) {
+	t.Parallel()
+	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}})
+	cfg.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
+	over := make(chan struct{})
+	defer close(over) // before the cleanup, which waits for the server
+	swallow := cfg.Clone()
+	swallow.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if slices.Max(hello.SupportedVersions) == tls.VersionTLS10 {
+			<-over
+		}
+		return cfg, nil
+	}
+	old := cfg.Clone()
+	old.MinVersion, old.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
+	for name, tt := range map[string]struct {
+		cfg     *tls.Config
+		want    any
+		why     check.Reason
+		failure check.Code
 	}{
-		"B5 not yet valid":          {testnet.CertOptions{Names: names, NotBefore: time.Now().AddDate(0, 0, 3)}, "", trusted, check.TLSNotYetValid, "not valid before"},
-		"B9 wrong host":             {testnet.CertOptions{Names: names}, "db.test", hostname, check.TLSHostname, "db.test but for api.test, www.test"},
-		"B9 wrong address":          {testnet.CertOptions{Names: names}, "127.0.0.1", hostname, check.TLSHostname, "127.0.0.1"},
-		"B10 common name only":      {testnet.CertOptions{CommonName: "api.test"}, "", hostname, check.TLSHostname, "common name"},
-		"B11 self-signed":           {testnet.CertOptions{Names: names, SelfSigned: true}, "", trusted, check.TLSSelfSigned, "self-signed"},
-		"B12 incomplete chain":      {testnet.CertOptions{Names: names, Incomplete: true}, "", trusted, check.TLSIncompleteChain, "browsers may hide this"},
-		"a trailing dot is no name": {testnet.CertOptions{Names: names}, "api.test.", "", "", ""},
-		"an address in the names":   {testnet.CertOptions{Names: []string{"127.0.0.1"}}, "127.0.0.1", "", "", ""},
-		"a complete chain":          {testnet.CertOptions{Names: names, Intermediate: true}, "", "", "", ""},
+		"refused": {cfg, []string{"1.2", "1.3"}, check.Reason{}, ""},
+		"old":     {old, []string{"1.1"}, check.Reason{}, check.TLSVersion},
+		"silent":  {swallow, nil, check.Reason{Code: check.TLSHandshakeTimeout, Message: "trying TLS 1.0: no answer"}, ""},
+	} {
+		host, port := listenTLS(t, tt.cfg, testnet.Silence)
+		options := atTLS(t, host, port)
+		options.Scan = true
+		limit := patience
+		if tt.why.Code != "" {
+			limit = brief // each try of a version has its share of it, the last ones need no more
+		}
+		o := inTime(limit, func(d time.Duration) check.Observation { return look(t, options, d) }, func(o *check.Observation) bool {
+			return o.Facts.Get(ciphersFact) != nil && strings.HasPrefix(o.Because[versionsFact].Message, tt.why.Message)
+		})
+		if diff := cmp.Diff(tt.want, o.Facts.Get(versionsFact)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if why := o.Because[versionsFact]; why.Code != tt.why.Code || !strings.HasPrefix(why.Message, tt.why.Message) {
+			t.Errorf("%s: %v", name, why)
+		}
+		if diff := cmp.Diff([]string{"TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"}, o.Facts.Get(ciphersFact)); diff != "" || o.Failure.Code != tt.failure {
+			t.Errorf("%s: %s%v", name, diff, o.Failure)
+		}
 	}
-	for title, tt := range tests {
-		t.Run(title, func(t *testing.T) {
+}
+
+// TestTLSScanOfASlowServer has a server that takes half a second for each
+// handshake: too long for what the timeout leaves for a version.
+func TestTLSScanOfASlowServer(t *testing.T) {
+	t.Parallel()
+	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}})
+	slow := cfg.Clone()
+	var asked [4]atomic.Int32 // by the version, of the handshakes that offer one alone
+	slow.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if v := hello.SupportedVersions; len(v) == 1 {
+			asked[v[0]-tls.VersionTLS10].Add(1)
+		}
+		<-time.After(500 * time.Millisecond)
+		return cfg, nil
+	}
+	host, port := listenTLS(t, slow, testnet.Silence)
+	options := atTLS(t, host, port)
+	options.Scan = true
+	o := look(t, options, 2*time.Second)
+	wantFailure(t, o, "")
+	for fact, begins := range map[string]string{versionsFact: "trying TLS 1.0: no answer", ciphersFact: "trying cipher suites: no answer"} {
+		why := o.Because[fact]
+		if o.Facts.Get(fact) != nil || why.Code != check.TLSHandshakeTimeout || !strings.HasPrefix(why.Message, begins) || !strings.Contains(why.Message, "raise the timeout") {
+			t.Errorf("%s: %v because %v", fact, o.Facts.Get(fact), why)
+		}
+	}
+	if asked[1].Load() > 0 {
+		t.Error("tried TLS 1.1 when the list could not become whole any more")
+	}
+}
+
+func TestStartTLS(t *testing.T) {
+	t.Parallel()
+	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}})
+	for _, s := range startTLSProtocols() {
+		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			host, port := listenTLS(t, serverConfig(t, tt.cert), testnet.Silence)
-			name := cmp.Or(tt.name, "api.test")
-			o, reason := shake(t, TLS{CA: caFile(t)}, name, host, port, patience)
-			if reason != nil {
-				t.Fatal(reason)
+			turns := testnet.StartTLSTurns(s.name)
+			host, port := listen(t, testnet.Converse(turns, testnet.Secure(cfg)))
+			options := atTLS(t, host, port)
+			options.StartTLS = s.name
+			o := look(t, options, patience)
+			if o.Failure.Code != "" || o.Facts.Get("cert.trusted") != true {
+				t.Errorf("%v, %v", o.Failure, o.Facts)
 			}
-			for _, fact := range []string{trusted, hostname} {
-				if o.Facts.Get(fact) != (fact != tt.fact) {
-					t.Errorf("%s is %v because %v", fact, o.Facts.Get(fact), o.Because)
+			// Text in the same packet as the consent, and right behind it.
+			last := turns[len(turns)-1]
+			for name, handler := range map[string]func(net.Conn){
+				"with the consent":   testnet.Converse(append(turns[:len(turns)-1:len(turns)-1], testnet.Turn{Say: last.Say + "250 injected\r\n", Until: last.Until}), testnet.Secure(cfg)),
+				"behind the consent": testnet.Converse(turns, testnet.Say("250 injected\r\n")),
+			} {
+				host, port := listen(t, handler)
+				options := atTLS(t, host, port)
+				options.StartTLS = s.name
+				o := look(t, options, patience)
+				if o.Failure.Code != check.TLSPlaintext || !strings.Contains(o.Failure.Message, "injected") {
+					t.Errorf("%s: %v", name, o.Failure)
 				}
-			}
-			if got := o.Because[tt.fact]; got.Code != tt.code || !strings.Contains(got.Message, tt.says) {
-				t.Errorf("because %v", got)
 			}
 		})
 	}
 }
 
-func TestB11UntrustedRoot(t *testing.T) {
+func TestStartTLSGoesWrong(t *testing.T) {
 	t.Parallel()
-	other, err := testnet.NewCA()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range []testnet.CertOptions{{Names: []string{"api.test"}}, {Names: []string{"api.test"}, Intermediate: true}} {
-		host, port := listenTLS(t, serverConfig(t, o), testnet.Silence)
-		got, reason := shake(t, TLS{CA: tempFile(t, "other.pem", other.PEM())}, "api.test", host, port, patience)
-		if reason != nil {
-			t.Fatal(reason)
-		}
-		if because := got.Because["cert.trusted"]; because.Code != check.TLSUntrusted {
-			t.Errorf("because %v", because)
-		}
-	}
-}
-
-func TestFailedHandshakes(t *testing.T) {
-	t.Parallel()
-	good := serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}})
-	with := func(change func(*tls.Config)) func(net.Conn) {
-		cfg := good.Clone()
-		change(cfg)
-		return func(conn net.Conn) {
-			if tls.Server(conn, cfg).Handshake() == nil {
-				testnet.Silence(conn)
-			}
-		}
-	}
+	const greet, slowly = "220 mail.test\r\n", 5 * time.Millisecond
+	ehlo := testnet.Turn{Say: greet, Until: "\n"}
 	tests := map[string]struct {
-		handler func(net.Conn)
-		options TLS
-		brief   bool
-		code    check.Code
-		says    string
+		protocol string
+		handler  func(net.Conn)
+		code     check.Code
+		says     string
 	}{
-		"B1 no ServerHello":         {testnet.Silence, TLS{}, true, check.TLSHandshakeTimeout, "no answer"},
-		"B2 plaintext HTTP":         {testnet.Say("HTTP/1.1 400 Bad Request\r\n\r\n"), TLS{}, false, check.TLSPlaintext, `"HTTP/1.1 400 Bad Request....`},
-		"B2 SSH banner":             {testnet.Say("SSH-2.0-OpenSSH_9.7\r\n"), TLS{}, false, check.TLSPlaintext, "SSH-2.0-OpenSSH_9.7"},
-		"B2 two bytes":              {testnet.Say("hi"), TLS{}, true, check.TLSPlaintext, `"hi"`},
-		"B3 dribbled ServerHello":   {testnet.Drip("\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03", 30*time.Millisecond), TLS{}, true, check.TLSHandshakeTimeout, "did not finish"},
-		"B17 only TLS 1.1":          {with(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }), TLS{}, false, check.TLSVersion, "1.2 to 1.3"},
-		"B17 only TLS 1.3":          {with(func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }), TLS{MaxVersion: "1.2"}, false, check.TLSVersion, "1.2"},
-		"B17 answers TLS 1.0":       {testnet.Say(oldServerHello), TLS{}, false, check.TLSVersion, "the server wants TLS 1.0, sonde offered 1.2 to 1.3"},
-		"B19 client cert, TLS 1.2":  {with(func(c *tls.Config) { c.ClientAuth, c.MaxVersion = tls.RequireAnyClientCert, tls.VersionTLS12 }), TLS{}, false, check.TLSClientCert, "tls.cert"},
-		"B19 client cert, TLS 1.3":  {with(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), TLS{}, false, check.TLSClientCert, "tls.cert"},
-		"B19 optional client cert":  {with(func(c *tls.Config) { c.ClientAuth = tls.VerifyClientCertIfGiven }), TLS{}, false, "", ""},
-		"A5 FIN after accept":       {func(net.Conn) {}, TLS{}, false, check.ConnectReset, "TLS handshake"},
-		"A6 RST after ClientHello":  {func(c net.Conn) { _, _ = c.Read(make([]byte, 1)); testnet.Reset(c) }, TLS{}, false, check.ConnectReset, "TLS handshake"},
-		"an alert":                  {testnet.Say("\x15\x03\x03\x00\x02\x02\x28"), TLS{}, false, check.TLSAlert, "handshake failure"},
-		"a broken record":           {testnet.Say("\x16\x03\x03\x00\x04\x63\x00\x00\x00"), TLS{}, false, check.TLSAlert, "unexpected message"},
-		"a record that is too long": {testnet.Say("\x16\x03\x03\xff\xff" + strings.Repeat("x", 100)), TLS{}, false, check.TLSAlert, "oversized"},
+		"silence":                {"smtp", testnet.Silence, check.TLSHandshakeTimeout, "timed out"},
+		"silence of postgres":    {"postgres", testnet.Silence, check.TLSHandshakeTimeout, "timed out"},
+		"slow greeting":          {"smtp", testnet.Drip("220-mail.test\r\n", slowly), check.TLSHandshakeTimeout, "timed out"},
+		"endless greeting":       {"smtp", flood("220-mail.test\r\n"), check.TLSPlaintext, "more than the protocol lets"},
+		"endless line":           {"ftp", flood("x"), check.TLSPlaintext, "more than the protocol lets"},
+		"endless untagged lines": {"imap", testnet.Converse([]testnet.Turn{{Say: "* OK\r\n", Until: "\n"}}, flood("* 1 EXISTS\r\n")), check.TLSPlaintext, "more than"},
+		"endless tags":           {"xmpp", flood("<a>"), check.TLSPlaintext, "more than"},
+		"endless text":           {"xmpp", flood("a"), check.TLSPlaintext, "more than"},
+		"closes":                 {"smtp", func(net.Conn) {}, check.ConnectReset, "closed"},
+		"resets":                 {"smtp", testnet.Converse([]testnet.Turn{ehlo}, testnet.Reset), check.ConnectReset, "STARTTLS of smtp"},
+		"busy":                   {"smtp", testnet.Say("421 too busy\r\n"), check.TLSPlaintext, `"421 too busy"`},
+		"not offered":            {"smtp", testnet.Converse([]testnet.Turn{ehlo}, testnet.Say("250-mail\r\n250 SIZE\r\n")), check.TLSPlaintext, "does not offer"},
+		"refused":                {"smtp", testnet.Converse([]testnet.Turn{ehlo, {Say: "250 STARTTLS\r\n", Until: "\n"}}, testnet.Say("554 no\r\n")), check.TLSPlaintext, `"554 no"`},
+		"imap without":           {"imap", testnet.Converse([]testnet.Turn{{Say: "* OK\r\n", Until: "\n"}}, testnet.Say("a BAD no\r\n")), check.TLSPlaintext, "a BAD no"},
+		"imap knows us":          {"imap", testnet.Say("* PREAUTH hi\r\n"), check.TLSPlaintext, "PREAUTH"},
+		"pop3 without":           {"pop3", testnet.Converse([]testnet.Turn{{Say: "+OK\r\n", Until: "\n"}}, testnet.Say("-ERR no\r\n")), check.TLSPlaintext, "-ERR no"},
+		"ftp without":            {"ftp", testnet.Converse([]testnet.Turn{{Say: "220 hi\r\n", Until: "\n"}}, testnet.Say("502 no\r\n")), check.TLSPlaintext, "502 no"},
+		"ftp is busy":            {"ftp", testnet.Say("421 busy\r\n"), check.TLSPlaintext, "421 busy"},
+		"postgres without":       {"postgres", testnet.Say("N"), check.TLSPlaintext, "turned off"},
+		"postgres of old":        {"postgres", testnet.Say("E"), check.TLSPlaintext, "want S"},
+		"mysql without":          {"mysql", testnet.Say(testnet.MySQLWithoutTLS()), check.TLSPlaintext, "turned off"},
+		"mysql error":            {"mysql", testnet.Say("\x05\x00\x00\x00\xff\x10\x04no"), check.TLSPlaintext, `the server says "no" (error 1040)`},
+		"mysql cut":              {"mysql", testnet.Say("\x05\x00\x00\x00\x0a8.0\x00"), check.TLSPlaintext, "is cut"},
+		"mysql too long":         {"mysql", testnet.Say("\xff\xff\xff\x00" + strings.Repeat("x", 70<<10)), check.TLSPlaintext, "more than"},
+		"mysql empty":            {"mysql", testnet.Say("\x00\x00\x00\x00"), check.TLSPlaintext, "an empty packet"},
+		"ldap refuses":           {"ldap", testnet.Say("\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x34\x04\x00\x04\x00"), check.TLSPlaintext, "result code 52"},
+		"ldap too long":          {"ldap", testnet.Say("\x30\x84\x7f\xff\xff\xff"), check.TLSPlaintext, "more than"},
+		"ldap garbage":           {"ldap", testnet.Say("220 mail.test\r\n"), check.TLSPlaintext, "want an element"},
+		"ldap inner garbage":     {"ldap", testnet.Say("\x30\x03\x02\x7f\x01"), check.TLSPlaintext, "not one of LDAP"},
+		"xmpp without":           {"xmpp", testnet.Say("<stream:stream><stream:features/>"), check.TLSPlaintext, "does not offer"},
+		"xmpp error":             {"xmpp", testnet.Say("<stream:stream><stream:error>"), check.TLSPlaintext, "ended the stream"},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
 			host, port := listen(t, tt.handler)
+			options := atTLS(t, host, port)
+			options.StartTLS = tt.protocol
 			d := patience
-			if tt.brief {
+			if tt.code == check.TLSHandshakeTimeout {
 				d = brief
 			}
-			tt.options.CA = caFile(t)
-			look := func(d time.Duration) check.Observation {
-				start := time.Now()
-				o, reason := shake(t, tt.options, "api.test", host, port, d)
-				if took := time.Since(start); tt.brief && took > d+hung {
-					t.Errorf("took %v", took)
-				}
-				if reason != nil {
-					o.Failure = *reason
-				}
-				return o
+			o := inTime(d, func(d time.Duration) check.Observation { return look(t, options, d) }, endsAs(tt.code, tt.says))
+			if o.Failure.Code != tt.code || !strings.Contains(o.Failure.Message, tt.says) {
+				t.Errorf("got %v", o.Failure)
 			}
-			var o check.Observation
-			if tt.code == check.TLSClientCert {
-				o = untilRefused(func() check.Observation { return look(d) })
-			} else {
-				o = inTime(d, look, endsAs(tt.code, tt.says))
-			}
-			wantFailure(t, o, tt.code, tt.says)
-			if _, ok := o.Phases.Get(check.PhaseTLS); !ok {
-				t.Error("no phase tls")
+			if _, ok := o.Phases.Get(check.PhaseTLS); ok {
+				t.Error("went on to TLS")
 			}
 		})
 	}
 }
 
-// oldServerHello is a ServerHello of TLS 1.0 with the cipher suite
-// TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA.
-const oldServerHello = "\x16\x03\x01\x00\x2a\x02\x00\x00\x26\x03\x01" +
-	"0123456789abcdef0123456789abcdef" + "\x00\xc0\x13\x00"
-
-// B24: what is offered by default is large, and can be made small.
-func TestB24ClassicKeys(t *testing.T) {
+func TestTLSTargets(t *testing.T) {
 	t.Parallel()
-	offers := make(chan []tls.CurveID, 1)
-	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}})
-	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		offers <- hello.SupportedCurves
-		return nil, nil
-	}
-	host, port := listenTLS(t, cfg, testnet.Silence)
-	for _, classic := range []bool{false, true} {
-		if _, reason := shake(t, TLS{CA: caFile(t), ClassicKeys: classic}, "api.test", host, port, patience); reason != nil {
-			t.Fatal(reason)
-		}
-		if got := slices.Contains(<-offers, tls.X25519MLKEM768); got == classic {
-			t.Errorf("classic %v: the post-quantum key exchange is offered: %v", classic, got)
-		}
-	}
-	host, port = listen(t, testnet.Silence)
-	o := inTime(brief, func(d time.Duration) check.Observation {
-		o, reason := shake(t, TLS{}, "api.test", host, port, d)
-		o.Failure = *reason
-		return o
-	}, endsAs(check.TLSHandshakeTimeout))
-	wantFailure(t, o, check.TLSHandshakeTimeout, "tls.classic_keys")
+	const verify = " -verify_return_error -verify_hostname db.test </dev/null"
+	wantTargets(t, map[string]string{
+		"tls://db.test:993/":               "openssl s_client -connect db.test:993 -servername db.test" + verify,
+		"tls://db.test":                    "openssl s_client -connect db.test:443 -servername db.test" + verify,
+		"tls://db.test?starttls=smtp":      "openssl s_client -starttls smtp -connect db.test:25 -servername db.test" + verify,
+		"tls://db.test:587?starttls=smtp":  "openssl s_client -starttls smtp -connect db.test:587 -servername db.test" + verify,
+		"tls://[::1]:443":                  "openssl s_client -connect '[::1]:443' -verify_return_error -verify_ip ::1 </dev/null",
+		"tls://:443":                       "error: ",
+		"tls://db.test:x":                  "error: ",
+		"tls://db.test:0":                  "error: ",
+		"tls://db.test:99999":              "error: ",
+		"tls://a@db.test:443":              "error: ",
+		"tls://db.test:443/x":              "error: ",
+		"tls://db.test?starttls=gopher":    "error: ",
+		"tls://db.test?starttls=a&b=c":     "error: ",
+		"tls://db.test?starttls=a;b":       "error: ",
+		"tls://db.test?other=smtp":         "error: ",
+		"tls://db.test?starttls=smtp#frag": "error: ",
+	}, func() check.Options { return new(tlsOptions) }, func(plan check.Plan) string { return plan.Probe.(*tlsProbe).reproduce(netip.Addr{}) })
 }
 
-func TestB18SNI(t *testing.T) {
+func TestTLSOptionsGoWrong(t *testing.T) {
 	t.Parallel()
-	asked := make(chan string, 1)
-	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}})
-	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		asked <- hello.ServerName
-		return nil, nil
-	}
-	host, port := listenTLS(t, cfg, testnet.Silence)
-	for _, tt := range []struct{ host, serverName, want string }{
-		{"api.test", "", "api.test"},
-		{"api.test", "other.test", "other.test"},
-		{"127.0.0.1", "", ""},
-		{"::1", "", ""},
-		{"127.0.0.1", "api.test", "api.test"},
+	for option, o := range map[string]*tlsOptions{
+		"host":            {Host: "a b"},
+		"port":            {Host: "a.test", Port: 65536},
+		"starttls":        {Host: "a.test", StartTLS: "gopher"},
+		"alpn[1]":         {Host: "a.test", ALPN: []string{"h2", ""}},
+		"tls.min_version": {Host: "a.test", TLS: TLS{MinVersion: "9"}},
+		"close":           {Host: "a.test", Close: "gently"},
 	} {
-		if _, reason := shake(t, TLS{ServerName: tt.serverName}, tt.host, host, port, patience); reason != nil && !reason.Code.Local() {
-			t.Fatal(reason)
-		}
-		if got := <-asked; got != tt.want {
-			t.Errorf("%s with server_name %q: SNI %q, want %q", tt.host, tt.serverName, got, tt.want)
+		_, err := o.Build(needs())
+		if got := check.OptionErrors(err); len(got) != 1 || got[0].Option != option {
+			t.Errorf("%s: %v", option, err)
 		}
 	}
 }
 
-func TestClientCertificateIsSent(t *testing.T) {
-	t.Parallel()
-	client, err := authority(t).Issue(testnet.CertOptions{CommonName: "probe"})
-	if err != nil {
-		t.Fatal(err)
+func FuzzStartTLS(f *testing.F) {
+	for i, s := range startTLSProtocols() {
+		text := ""
+		for _, turn := range testnet.StartTLSTurns(s.name) {
+			text += turn.Say
+		}
+		f.Add(uint8(i), []byte(text))
 	}
-	chain, key, err := testnet.KeyPEM(client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := serverConfig(t, testnet.CertOptions{Names: []string{"api.test"}})
-	cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, authority(t).Pool()
-	seen := make(chan string, 1)
-	host, port := listenTLS(t, cfg, func(conn net.Conn) {
-		seen <- conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName
+	f.Fuzz(func(t *testing.T, which uint8, sent []byte) {
+		client, server := net.Pipe()
+		defer client.Close()
+		go testnet.Silence(client)
+		defer server.Close()
+		all := startTLSProtocols()
+		conn := &said{Conn: server, text: strings.NewReader(string(sent))}
+		reason := begin().upgrade(t.Context(), conn, &all[int(which)%len(all)], "api.test")
+		if reason == nil && conn.text.Len() > 0 && len(sent) <= 4096 {
+			t.Errorf("%q left over of %q", sent[len(sent)-conn.text.Len():], sent)
+		}
 	})
-	options := TLS{CA: caFile(t), Cert: tempFile(t, "cert.pem", chain), Key: tempFile(t, "key.pem", key)}
-	if _, reason := shake(t, options, "api.test", host, port, patience); reason != nil {
-		t.Fatal(reason)
-	}
-	if got := <-seen; got != "probe" {
-		t.Errorf("the server saw %q", got)
-	}
 }
 
-func TestB20TLSOptionErrors(t *testing.T) {
-	t.Parallel()
-	var files [2][2]string // chain and key of two certificates
-	for i := range files {
-		cert, err := authority(t).Issue(testnet.CertOptions{CommonName: "probe"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		chain, key, err := testnet.KeyPEM(cert)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[i] = [2]string{tempFile(t, "cert.pem", chain), tempFile(t, "key.pem", key)}
-	}
-	locked := tempFile(t, "locked.pem", []byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"))
-	junk := tempFile(t, "junk.pem", []byte("junk"))
-	tests := map[string]struct {
-		options      TLS
-		option, says string
-	}{
-		"no CA file":        {TLS{CA: "missing.pem"}, "tls.ca", "missing.pem"},
-		"CA is junk":        {TLS{CA: junk}, "tls.ca", "no PEM certificate"},
-		"cert without key":  {TLS{Cert: files[0][0]}, "tls.cert", "tls.key"},
-		"key without cert":  {TLS{Key: files[0][1]}, "tls.key", "tls.cert"},
-		"missing cert file": {TLS{Cert: "missing.pem", Key: files[0][1]}, "tls.cert", "missing.pem"},
-		"missing key file":  {TLS{Cert: files[0][0], Key: "missing.pem"}, "tls.key", "missing.pem"},
-		"mismatch":          {TLS{Cert: files[0][0], Key: files[1][1]}, "tls.key", "does not match"},
-		"passphrase":        {TLS{Cert: files[0][0], Key: locked}, "tls.key", "passphrase"},
-		"cert is junk":      {TLS{Cert: junk, Key: files[0][1]}, "tls.cert", "PEM"},
-		"versions crossed":  {TLS{MinVersion: "1.3", MaxVersion: "1.2"}, "tls.max_version", "below"},
-		"unknown version":   {TLS{MinVersion: "1.4"}, "tls.min_version", "1.4"},
-	}
-	for title, tt := range tests {
-		_, err := tt.options.build()
-		got := check.OptionErrors(err)
-		if len(got) != 1 || got[0].Option != tt.option || !strings.Contains(got[0].Error(), tt.says) {
-			t.Errorf("%s: %v", title, err)
-		}
-	}
-	good := TLS{Cert: files[0][0], Key: files[0][1], MinVersion: "1.2", MaxVersion: "1.2"}
-	if _, err := good.build(); err != nil {
-		t.Error(err)
-	}
+// said is a connection whose peer has said the text and ends.
+type said struct {
+	net.Conn
+	text *strings.Reader
 }
 
-// TestB7ChainThatLastsLongest has two chains, by two roots with one key.
-func TestB7ChainThatLastsLongest(t *testing.T) {
-	t.Parallel()
-	day := func(n int) *x509.Certificate { return &x509.Certificate{NotAfter: time.Unix(int64(n)*86400, 0)} }
-	chains := [][]*x509.Certificate{{day(90), day(10)}, {day(90), day(60), day(70)}, {day(90), day(20), day(99)}}
-	if got, want := chainEnd(chains), day(60).NotAfter; !got.Equal(want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-}
+// Read reads the text.
+func (s *said) Read(b []byte) (int, error) { return s.text.Read(b) }
