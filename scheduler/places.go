@@ -78,7 +78,7 @@ func (l *Loop) admits(h *host, e *entry) bool {
 		return true
 	}
 	first := h.waiting.first()
-	return (first == nil || first.due > e.due) && fits(h.inFlight, e.needs(), most)
+	return (first == nil || first.due >= e.due) && fits(h.inFlight, e.needs(), most)
 }
 
 // ripe takes a run that is due to where it must wait first: for its host, then for
